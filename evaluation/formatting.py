@@ -1,0 +1,45 @@
+"""The one place where a number becomes text: report, figures and messages show the same digits of the same number."""
+
+from __future__ import annotations
+
+import math
+
+MISSING = "–"  # an en dash
+
+
+def format_number(value: float | None, *, signed: bool = False) -> str:
+    """A count in full with thousands separators, any other number with four significant digits.
+
+    Args:
+        value: A count (int), a number (float), or None / NaN for what is undefined.
+        signed: Write the plus sign too: for differences.
+
+    >>> format_number(1234567), format_number(0.05), format_number(0.000012345), format_number(None)
+    ('1,234,567', '0.05000', '1.234e-05', '–')
+    >>> format_number(0.0123, signed=True)
+    '+0.01230'
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    sign = "+" if signed else ""
+    if isinstance(value, int):
+        return f"{value:{sign},d}"
+    if value == 0.0:
+        return "0"
+    size = abs(value)
+    if math.isinf(value) or size < 1e-4 or size >= 1e7:
+        return f"{value:{sign}.3e}"
+    if size >= 9999.5:
+        return f"{value:{sign},.0f}"
+    return f"{value:{sign}#.4g}".rstrip(".")
+
+
+def format_interval(low: float | None, high: float | None, *, signed: bool = False) -> str:
+    """An interval, or nothing where it is undefined.
+
+    >>> format_interval(0.1, 0.25)
+    '[0.1000, 0.2500]'
+    """
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return ""
+    return f"[{format_number(low, signed=signed)}, {format_number(high, signed=signed)}]"

@@ -1,0 +1,118 @@
+"""Measuring a fitted ranker on one role of a data set, beside its baselines: what `galleryrank evaluate` does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from evaluation.summary import Evaluation, evaluate_predictions
+from features import Dataset, EncodedLog, InputError, encode_log
+from ranking import Ranker
+from ranking.fitting import training_rate
+
+STAGES = ("sampled", "naive", "corrected")
+
+
+def measure_ranker(
+    ranker: Ranker,
+    dataset: Dataset,
+    role: str = "test",
+    *,
+    baselines: Mapping[str, Ranker] | None = None,
+    logged_position: bool = False,
+    meta: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """Every metric of `evaluate_predictions` for the rows of `role`.
+
+    The position is the serving position on every row, unless `logged_position`; what that costs is reported by scoring
+    the same rows both ways. Rows are weighted by 1 / keep_prob. `baselines` are other rankers over the same heads,
+    compared on the same rows and with the same treatment of the position.
+
+    Raises InputError for a role without rows, and for the train role: a model is not measured on what it has seen.
+    """
+    if ranker.tree is None:
+        raise InputError("evaluate measures probabilities; an importance-weighted single head can only be a baseline")
+    if role not in ("calibrate", "tune", "test"):
+        raise InputError(f"`role` must be calibrate, tune or test (never train: the model has seen it), got {role!r}")
+    log = encode_log(dataset, ranker.encoders, role, serving_position=not logged_position)
+    if not len(log):
+        raise InputError(f"role {role!r} has no rows: change [split] in dataset.toml")
+    p, stages, p_any = _probabilities(ranker, log, logged_position)
+    scores = {
+        name: _baseline_scores(other, dataset, role, log, ranker, logged_position)
+        for name, other in (baselines or {}).items()
+    }
+    at_logged = None
+    if dataset.schema.position is not None and not logged_position:
+        other = encode_log(dataset, ranker.encoders, role, serving_position=False)
+        at_logged = _probabilities(ranker, other, True)[0]
+    notes = []
+    if role == "calibrate":
+        notes.append("These rows stopped the training and fitted the calibration: the numbers flatter the model.")
+    if logged_position:
+        notes.append("Scored at the logged position: this replays the log's own order, which serving cannot know.")
+    return evaluate_predictions(
+        log.labels.numpy(),
+        p,
+        log.requests.numpy(),
+        names=ranker.heads,
+        weights=1.0 / log.keep_prob.numpy().astype(np.float64),
+        p_any=p_any,
+        stages=stages,
+        utility=None if ranker.utility is None else dict(ranker.utility.weights),
+        comparisons=scores,
+        logged_position=at_logged,
+        meta=_meta(ranker, dataset, role, logged_position) | dict(meta or {}),
+        notes=notes,
+    )
+
+
+def _probabilities(
+    ranker: Ranker, log: EncodedLog, logged_position: bool
+) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """(calibrated (N, T), earlier stages, calibrated p_any (N,))."""
+    logits = ranker.scorer.logits(log.inputs)
+    rate = training_rate(ranker.schema, ranker.config, log)
+    everything = {
+        stage: np.exp(ranker.log_probabilities(logits, rate, stage, logged_position=logged_position))  # type: ignore[arg-type]
+        for stage in (*STAGES, "calibrated")
+    }
+    if np.all(np.asarray(rate) == 1.0):  # nothing was dropped: the stages before the refit are one and the same
+        everything = {k: v for k, v in everything.items() if k in ("corrected", "calibrated")}
+    p = everything.pop("calibrated")
+    return p[:, :-1], {k: v[:, :-1] for k, v in everything.items()}, p[:, -1]
+
+
+def _baseline_scores(
+    other: Ranker, dataset: Dataset, role: str, log: EncodedLog, ranker: Ranker, logged_position: bool
+) -> np.ndarray:
+    """Probabilities (N, T) of a multi-head baseline, the score (N,) of a single-head one."""
+    if other.encoders is not ranker.encoders:
+        log = encode_log(dataset, other.encoders, role, serving_position=not logged_position)
+    if other.tree is None:
+        return np.asarray(other.scorer.logits(log.inputs)[:, 0])
+    if other.heads != ranker.heads:
+        raise InputError(f"a baseline must have the heads {list(ranker.heads)}, got {list(other.heads)}")
+    return _probabilities(other, log, logged_position)[0]
+
+
+def _meta(ranker: Ranker, dataset: Dataset, role: str, logged_position: bool) -> dict[str, Any]:
+    position = dataset.schema.position
+    if position is None:
+        treatment = "none in this log"
+    else:
+        treatment = "as logged" if logged_position else f"{position.column} = {position.serving_value} on every row"
+    sampling = ranker.schema.sampling
+    return {
+        "data": dataset.schema.name,
+        "role": role,
+        "model": ranker.config.model,
+        "correction": ranker.config.correction,
+        "negative rate of the log": "none dropped" if sampling is None else sampling.negative_rate or "by row",
+        "negative rate of training": ranker.config.negative_rate,
+        "position": treatment,
+        "seed": ranker.config.training.seed,
+        "training rows": ranker.info.get("training_rows"),
+    }

@@ -1,0 +1,118 @@
+"""The command line: verbs, their options and their help. The work is done in the module of the verb's name.
+
+Only typer is imported here, so that `galleryrank --help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from galleryrank.exits import run
+
+app = typer.Typer(
+    help="Rank things with photo galleries: calibrated multi-head engagement models, a utility on top, the evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 pass, 2 bad input, 70 internal error, 130 interrupted.",
+)
+
+Out = Annotated[Path, typer.Option("--out", help="where to write")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="nothing on stderr but errors")]
+Format = Annotated[str, typer.Option("--format", help="text: tables on stderr; json: the same data on stdout")]
+Logged = Annotated[
+    bool, typer.Option("--logged-position", help="use each row's own position instead of the serving position")
+]
+
+
+@app.command(epilog="Example: galleryrank check log.parquet --out dataset.toml")
+def check(
+    log: Annotated[Path, typer.Argument(help="a dataset.toml, its folder, or a Parquet log to draft one for")],
+    out: Annotated[Path | None, typer.Option("--out", help="write the drafted dataset.toml here, not to stdout")] = None,
+    quiet: Quiet = False,
+) -> int:
+    """List a log's faults; for a bare Parquet log draft its dataset.toml first. Trains nothing."""
+    from galleryrank.check import check_log
+
+    return check_log(log, out, quiet)
+
+
+@app.command(epilog="Example: galleryrank fit dataset.toml --out runs/a --set training.epochs=5 --set correction=factored")
+def fit(
+    dataset: Annotated[Path, typer.Argument(help="a dataset.toml or its folder")],
+    out: Out,
+    config: Annotated[Path | None, typer.Option("--config", help="TOML file of settings")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="one setting, a.b=c; may be repeated")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda; default: cuda when there is one")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a calibrated multi-head ranker and its baselines. A killed fit goes on where it was when run again."""
+    from galleryrank.fit import fit_run
+
+    fit_run(dataset, out, config, set_ or [], device, quiet)
+
+
+@app.command(epilog="Example: galleryrank score runs/a log.parquet --out scores.parquet")
+def score(
+    model: Annotated[Path, typer.Argument(help="a run or a model directory")],
+    log: Annotated[str, typer.Argument(help="Parquet file, folder or glob of candidates")],
+    out: Out,
+    utility: Annotated[str | None, typer.Option("--utility", help="other weights: click=1,long_click=2")] = None,
+    logged_position: Logged = False,
+    precision: Annotated[str, typer.Option("--precision", help="float32, or bfloat16: about 3 times as fast")] = "float32",
+    quiet: Quiet = False,
+) -> None:
+    """Score a log of any size, Parquet to Parquet, in bounded memory."""
+    from galleryrank.score import score_log
+
+    score_log(model, log, out, utility, logged_position, precision, quiet)
+
+
+@app.command(epilog="Example: galleryrank evaluate runs/a --role test")
+def evaluate(
+    run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="a run directory made by fit")],
+    data: Annotated[Path | None, typer.Option("--data", help="another dataset.toml; default: the run's own")] = None,
+    role: Annotated[str, typer.Option("--role", help="calibrate, tune or test rows (train rows are refused)")] = "test",
+    utility: Annotated[str | None, typer.Option("--utility", help="other weights: click=1,long_click=2")] = None,
+    logged_position: Logged = False,
+    out: Annotated[Path | None, typer.Option("--out", help="where to write; default: the run directory")] = None,
+    format: Format = "text",
+    quiet: Quiet = False,
+) -> None:
+    """Measure a run on held-out rows: metrics.json with intervals, and a self-contained report.html."""
+    from galleryrank.evaluate import evaluate_run
+
+    evaluate_run(run_directory, data, role, utility, logged_position, out, format, quiet)
+
+
+@app.command(epilog="Example: galleryrank demo --out runs/demo")
+def demo(
+    out: Out = Path("runs/demo"),
+    seed: Annotated[int, typer.Option("--seed", help="of the generated world and of training")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """The whole story on a synthetic marketplace whose true probabilities are known; about two minutes."""
+    from galleryrank.demo import run_demo
+
+    run_demo(out, seed, quiet)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    return run(lambda: _dispatch(sys.argv[1:] if arguments is None else arguments))
+
+
+def _dispatch(arguments: list[str]) -> int | None:
+    try:
+        result: Any = app(args=arguments, prog_name="galleryrank", standalone_mode=False)
+    except typer.TyperException as error:  # a mistyped option, a missing argument
+        error.show()
+        return error.exit_code
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
+    return result if isinstance(result, int) else 0

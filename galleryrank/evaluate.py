@@ -1,0 +1,76 @@
+"""`galleryrank evaluate`: metrics.json and report.html of a run on held-out rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from evaluation import Evaluation, measure_ranker, write_metrics_json, write_report
+from evaluation.formatting import format_interval, format_number
+from features import Dataset, InputError
+from galleryrank.console import Log, print_json
+from galleryrank.run_directory import RunDirectory, with_utility
+from ranking import Ranker
+
+
+def evaluate_run(
+    path: Path,
+    data: Path | None,
+    role: str,
+    utility: str | None,
+    logged_position: bool,
+    out: Path | None,
+    format: str,
+    quiet: bool,
+) -> None:
+    """Measure the run at `path`, write metrics.json and report.html, print the table."""
+    if format not in ("text", "json"):
+        raise InputError(f"--format must be text or json, got {format!r}")
+    say = Log(quiet)
+    run = RunDirectory.open(path)
+    ranker = with_utility(Ranker.load(run.model), utility)
+    dataset = run.dataset() if data is None else Dataset.open(data)
+    if data is not None:
+        dataset.validate().raise_if_faulty()
+    result = evaluate_into(run, ranker, dataset, role, logged_position, out or path, say)
+    if format == "json":
+        print_json(result.metrics)
+
+
+def evaluate_into(
+    run: RunDirectory,
+    ranker: Ranker,
+    dataset: Dataset,
+    role: str,
+    logged_position: bool,
+    out: Path,
+    say: Log,
+    notes: dict[str, Any] | None = None,
+) -> Evaluation:
+    """Measure, write and print; the work of the command, and of the demo."""
+    say(f"measuring on the {role} rows")
+    result = measure_ranker(
+        ranker, dataset, role, baselines=run.baselines(), logged_position=logged_position, meta=notes
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    write_metrics_json(out / "metrics.json", result.metrics)
+    write_report(out / "report.html", result.metrics, title=f"galleryrank: {dataset.schema.name}, {role} rows")
+    print_heads(result.metrics, say)
+    for sentence in result.metrics["summary"]:
+        say(sentence)
+    say(f"-> {out / 'report.html'}, {out / 'metrics.json'}")
+    return result
+
+
+def print_heads(metrics: dict[str, Any], say: Log) -> None:
+    """The heads' metrics as a table on stderr."""
+    shown = (("ap", "PR-AUC"), ("auc", "AUC"), ("log_loss", "log loss"), ("ratio", "predicted / observed"))
+    rows = []
+    for name, head in metrics["heads"].items():
+        cells = [name, f"{head['positives']:,}"]
+        for key, _ in shown:
+            e = head[key]
+            cells.append(f"{format_number(e['value'])}\n{format_interval(e['low'], e['high'])}" if e["value"] is not None else "-")
+        rows.append(cells)
+    title = f"{metrics['rows']:,} rows, {metrics['requests']:,} requests; 95 % intervals clustered by request"
+    say.table(title, ("head", "positives", *(label for _, label in shown)), rows)

@@ -1,0 +1,47 @@
+"""Exit codes: what the shell, CI and a calling script learn from a command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+PASS = 0
+REGRESSION = 1
+BAD_INPUT = 2
+INCONCLUSIVE = 3
+INTERNAL_ERROR = 70
+INTERRUPTED = 130
+
+
+def run(command: Callable[[], int | None]) -> int:
+    """Run a command and turn what it raises into an exit code; messages go to stderr.
+
+    Bad input (an InputError, or a file that cannot be opened) prints its faults and nothing else. Any other exception
+    is ours to mend: it prints its traceback and exits with 70, never with 1, which means a regression.
+    """
+    from features import InputError
+
+    try:
+        return command() or PASS
+    except InputError as error:
+        _say(f"error: {error}" if len(error.faults) == 1 else f"{len(error.faults)} errors:\n{error}")
+        return BAD_INPUT
+    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        _say(f"error: {error.filename}: {error.strerror}")
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away, e.g. `| head`
+        sys.stderr.close()
+        return PASS
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        _say("internal error: this is a fault of galleryrank, not of your input")
+        return INTERNAL_ERROR
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,82 @@
+"""A checkpoint on disk: tensors in one safetensors file, everything else in one JSON file, no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+_STATE = "checkpoint.json"
+
+
+def write_checkpoint(folder: Path, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
+    """Writes a checkpoint into `folder`, so that a crash at any moment leaves the old one or the new one.
+
+    The tensors go to a file named by their SHA-256; the JSON file, which names it, is renamed into place last and is
+    the moment at which the new checkpoint counts. Both are synced to disk before they are renamed.
+
+    Args:
+        folder: made if missing.
+        tensors: by name; copied to the CPU.
+        state: what JSON can hold.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Copies, as safetensors refuses tensors that share memory (tied weights).
+    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    data = save_tensors(copies)
+    digest = hashlib.sha256(data).hexdigest()
+    name = f"checkpoint-{digest[:16]}.safetensors"
+    _write(folder / name, data)
+    text = json.dumps({"tensors": name, "sha256": digest, "state": state}, indent=1)
+    _write(folder / _STATE, text.encode())
+    for other in folder.glob("checkpoint-*.safetensors*"):
+        if other.name != name:
+            other.unlink(missing_ok=True)
+
+
+def read_checkpoint(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    """The tensors and the state in `folder`; None if it holds no checkpoint.
+
+    Raises:
+        ValueError: naming the file that is missing, changed or unreadable.
+    """
+    path = folder / _STATE
+    if not path.exists():
+        return None
+    try:
+        head = json.loads(path.read_text(encoding="utf-8"))
+        name, digest, state = head["tensors"], head["sha256"], head["state"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: must be a checkpoint's JSON file, got {type(error).__name__}: {error}") from error
+    file = folder / Path(name).name
+    if not file.exists():
+        raise ValueError(f"{file}: named by {path.name} but missing")
+    data = file.read_bytes()
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ValueError(f"{file}: must have the SHA-256 {digest}, got {hashlib.sha256(data).hexdigest()}")
+    try:
+        return load_tensors(data), state
+    except SafetensorError as error:
+        raise ValueError(f"{file}: must be a safetensors file: {error}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself
+    finally:
+        os.close(folder)

@@ -1,0 +1,86 @@
+"""Adam over a model's parameters: groups, weight decay, the learning rate of each step."""
+
+from __future__ import annotations
+
+from math import cos, pi
+from typing import Any
+
+import torch
+from torch import nn
+
+from multitask.config import TrainingConfig
+
+
+def parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
+    """The optimiser's groups: decayed, embedding tables, not decayed.
+
+    A model that defines `parameter_groups(config)` decides itself (each a dict with "params" and, as it likes, "lr"
+    and "weight_decay"). Otherwise matrices are decayed by `config.weight_decay`, embedding tables by
+    `config.embedding_weight_decay`, and vectors (biases, norms) not at all: a decayed output bias is a wrong mean
+    rate. A module's own `no_weight_decay` (names, or a method that returns them) names further parameters of it that
+    are not decayed.
+
+    Raises:
+        ValueError: if the model's own groups leave a trainable parameter out or hold one twice.
+    """
+    named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if not named:
+        raise ValueError("`model` must have at least one trainable parameter, got none")
+    own = getattr(model, "parameter_groups", None)
+    if own is not None:
+        groups = [dict(group, params=list(group["params"])) for group in own(config)]
+        held = [id(parameter) for group in groups for parameter in group["params"]]
+        missing = [name for name, parameter in named.items() if id(parameter) not in held]
+        if missing or len(held) != len(set(held)):
+            raise ValueError(f"`model.parameter_groups` must hold each parameter once, got {missing} left out")
+        return groups
+    undecayed = {id(parameter) for parameter in named.values() if parameter.ndim < 2}
+    tables: set[int] = set()
+    for module in model.modules():
+        exempt = getattr(module, "no_weight_decay", ())
+        names = exempt() if callable(exempt) else exempt  # a method on timm's networks
+        undecayed |= {id(getattr(module, name, None)) for name in names}
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            tables.add(id(module.weight))
+    table_decay = config.weight_decay if config.embedding_weight_decay is None else config.embedding_weight_decay
+    split: dict[float, list[nn.Parameter]] = {config.weight_decay: [], table_decay: [], 0.0: []}
+    for parameter in named.values():
+        if id(parameter) in undecayed:
+            split[0.0].append(parameter)
+        else:
+            split[table_decay if id(parameter) in tables else config.weight_decay].append(parameter)
+    return [{"params": group, "weight_decay": decay} for decay, group in split.items() if group]
+
+
+def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Adam or AdamW; fused (one kernel per group) where every parameter allows it."""
+    groups = parameter_groups(model, config)
+    for group in groups:
+        group["base_lr"] = group.setdefault("lr", config.learning_rate)
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for g in groups for p in g["params"])
+    return kind(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused)
+
+
+def rate_factor(config: TrainingConfig, step: int, total_steps: int) -> float:
+    """What the base learning rates are multiplied by at `step` (from 0) of `total_steps`.
+
+    Linear over the first `warmup_steps`, then 1 (constant) or (1 + cos(pi * share of the rest)) / 2 (cosine). A pure
+    function of the step, so that a resumed run needs no scheduler state.
+
+    >>> config = TrainingConfig(schedule="cosine", warmup_steps=10)
+    >>> [round(rate_factor(config, step, 110), 3) for step in (0, 9, 10, 60, 109)]
+    [0.1, 1.0, 1.0, 0.5, 0.0]
+    """
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    if config.schedule == "constant":
+        return 1.0
+    share = (step - config.warmup_steps) / max(1, total_steps - config.warmup_steps)
+    return (1 + cos(pi * share)) / 2
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Sets every group's learning rate to `factor` times its base rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * factor

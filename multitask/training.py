@@ -1,0 +1,289 @@
+"""The one training loop: whatever is trained in this project goes through `fit`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from math import isfinite
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from multitask import distributed
+from multitask.averaging import WeightAverage
+from multitask.config import TrainingConfig
+from multitask.history import Epoch, History
+from multitask.interrupt import Interrupt
+from multitask.malloc import keep_freed_memory
+from multitask.optimizers import make_optimizer, rate_factor, set_learning_rate
+from multitask.precision import autocast
+from multitask.progress import Event, Reporter, reporter
+from multitask.resume import Position, TrainingState
+
+Batch = TypeVar("Batch")
+Batch_co = TypeVar("Batch_co", covariant=True)
+
+# Losses stay on the device and are read together: reading one waits for the device to catch up.
+_WINDOW_STEPS, _WINDOW_SECONDS = 50, 0.5
+
+
+class Batches(Protocol[Batch_co]):
+    """Epochs of batches, on the model's device. The order may depend on the epoch's number and on nothing that came
+    before, so that a resumed run can start at any step. An attribute `rows` (rows of an epoch) is reported as speed.
+    """
+
+    def __len__(self) -> int:
+        """Steps per epoch."""
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch_co]:
+        """The batches of epoch `number` from step `start` on."""
+
+
+def fit(
+    model: nn.Module,
+    loss: Callable[[nn.Module, Batch], Tensor],
+    batches: Batches[Batch],
+    config: TrainingConfig | None = None,
+    *,
+    validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    checkpoint: Path | None = None,
+    progress: bool | Reporter | None = None,
+    device: torch.device | str | None = None,
+) -> History:
+    """Trains `model` in place and leaves the best epoch's weights in it, in evaluation mode.
+
+    Adam(W) on `loss`; after each epoch the averaged weights (`WeightAverage`) are validated, and the run stops when
+    `config.monitor` has not improved for `config.patience` epochs. The loop knows no metric: `validate` names them.
+
+    Resuming: with `checkpoint`, the run's whole state is written after each epoch (and every `checkpoint_steps`), and
+    a run that finds its own checkpoint there goes on from it, to the same bits as if it had never stopped (CPU, same
+    number of threads). SIGINT or SIGTERM writes a checkpoint at the next step and raises KeyboardInterrupt.
+
+    Under `torchrun`: every process trains on its slice of each batch with averaged gradients (for a loss that is a
+    mean over rows this is the one-process run; means over differently many labelled rows are averaged as they are),
+    rank 0 validates and writes, all end with the same weights.
+
+    Args:
+        model: moved to `device`; see `optimizers.parameter_groups` for how it may group its parameters.
+        loss: `(model, batch) -> scalar`, run under bf16 autocast if `config.precision` says so; compute the loss
+            itself in float32, as `masked_losses` does.
+        batches: `ShuffledBatches`, or anything of the protocol.
+        config: settings; None = the defaults.
+        validate: `(model) -> {metric: value}`, called in evaluation mode without gradients, on rank 0. None = all
+            epochs are run and the last (averaged) weights kept.
+        checkpoint: a folder for the checkpoint.
+        progress: True = a bar on stderr, None = a bar if stderr is a terminal, False = silence, or a callable that
+            gets `Event`s.
+        device: None = CUDA if there is one, else the CPU.
+
+    Raises:
+        ValueError: if `config.monitor` is not among the metrics or not finite, the loss is no scalar, or the
+            checkpoint belongs to another run.
+        FloatingPointError: if the loss stops being finite; names epoch, step and learning rate.
+        KeyboardInterrupt: after a signal, once the checkpoint is written.
+
+    >>> from multitask.arrays import ShuffledBatches
+    >>> class Rows:
+    ...     x = torch.linspace(-1, 1, 64)[:, None]
+    ...     def __len__(self):
+    ...         return 64
+    ...     def select(self, index):
+    ...         return self.x[index]
+    >>> model = nn.Linear(1, 1)
+    >>> config = TrainingConfig(epochs=60, batch_size=16, learning_rate=0.05, precision="float32")
+    >>> history = fit(model, lambda m, x: (m(x) - 2 * x).square().mean(), ShuffledBatches.of(Rows(), config), config)
+    >>> len(history.epochs), round(model.weight.item(), 2)
+    (60, 2.0)
+    """
+    config = config or TrainingConfig()
+    target = distributed.default_device() if device is None else torch.device(device)
+    distributed.join(target)
+    if target.type == "cpu":
+        keep_freed_memory()
+    model.to(target)
+    devices = [target] if target.type == "cuda" else []
+    quiet = progress if distributed.rank() == 0 else False
+    with torch.random.fork_rng(devices), Interrupt() as interrupt, reporter(quiet) as report:
+        torch.manual_seed((config.seed + distributed.rank()) % 2**63)
+        run = _Run(model, loss, batches, config, validate, checkpoint, target, interrupt, report)
+        while not run.state.position.finished:
+            run.train_epoch()
+            run.end_epoch()
+        return run.finish()
+
+
+class _Run:
+    """One run of `fit`: its state and the two halves of an epoch."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Callable[[nn.Module, Any], Tensor],
+        batches: Batches[Any],
+        config: TrainingConfig,
+        validate: Callable[[nn.Module], Mapping[str, float]] | None,
+        checkpoint: Path | None,
+        device: torch.device,
+        interrupt: Interrupt,
+        report: Reporter,
+    ) -> None:
+        self.model, self.loss, self.batches, self.config = model, loss, batches, config
+        self.validate, self.checkpoint, self.device = validate, checkpoint, device
+        self.interrupt, self.report = interrupt, report
+        self.steps = len(batches)
+        if self.steps < 1:
+            raise ValueError("`batches` must hold at least one step per epoch, got 0")
+        distributed.copy_from_first([*model.parameters(), *model.buffers()])
+        optimizer = make_optimizer(model, config)
+        self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        average = WeightAverage(self.parameters if config.ema_decay else [], config.ema_decay, config.ema_every)
+        self.state = TrainingState(model, optimizer, average, Position())
+        if checkpoint is not None:
+            self.state.restore(checkpoint, config, self.steps, device)
+        self.constant_rate = config.schedule == "constant" and config.warmup_steps == 0
+        several = distributed.world_size() > 1
+        self.average_gradients = distributed.GradientAverage(self.parameters, device) if several else None
+        self.losses = torch.zeros(_WINDOW_STEPS, device=device)
+        self.pending = 0  # losses in the window that were not read yet
+        self.marked = 0.0  # when the window was read last, seconds
+
+    def train_epoch(self) -> None:
+        """The rest of the current epoch, from the position on."""
+        position, every = self.state.position, self.config.checkpoint_steps
+        self.model.train()
+        self.marked = time.perf_counter()
+        for batch in self.batches.epoch(position.epoch, position.step):
+            stop = self._step(batch)
+            position.step += 1
+            due = every is not None and position.step % every == 0 and position.step < self.steps
+            late = time.perf_counter() - self.marked > _WINDOW_SECONDS
+            if stop or due or late or self.pending == _WINDOW_STEPS:
+                self._read_losses()
+            if stop or due:
+                self._save()
+            if stop:
+                self._raise_interrupt()
+        self._read_losses()
+        if position.step != self.steps:
+            raise ValueError(f"`batches` must give {self.steps} steps (its length) in an epoch, got {position.step}")
+
+    def _step(self, batch: Any) -> bool:
+        """One optimiser step; True if the run has been asked to stop."""
+        optimizer, position = self.state.optimizer, self.state.position
+        if not self.constant_rate:
+            set_learning_rate(optimizer, self._rate_factor())
+        with autocast(self.config.precision, self.device):
+            value = self.loss(self.model, batch)
+        if value.ndim != 0:
+            raise ValueError(f"`loss` must return a scalar, got shape {tuple(value.shape)}")
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        stop = self.interrupt.requested
+        if self.average_gradients is not None:
+            flag = self.average_gradients(stop)
+            # On CUDA reading the flag waits for the device, so it is read as rarely as the losses.
+            readable = self.device.type == "cpu" or (position.step + 1) % _WINDOW_STEPS == 0
+            stop = readable and bool(flag > 0)
+        if self.config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        optimizer.step()
+        self.state.average.step()
+        self.losses[self.pending] = value.detach()
+        self.pending += 1
+        return stop
+
+    def _rate_factor(self) -> float:
+        position = self.state.position
+        return rate_factor(self.config, position.epoch * self.steps + position.step, self.config.epochs * self.steps)
+
+    def _read_losses(self) -> None:
+        """Adds the window to the epoch's sum, in the steps' order, and reports."""
+        position = self.state.position
+        values, first = self.losses[: self.pending].tolist(), position.step - self.pending
+        self.pending = 0
+        for number, value in enumerate(values, start=first + 1):
+            if not isfinite(value):
+                rates = sorted({group["lr"] for group in self.state.optimizer.param_groups})
+                raise FloatingPointError(
+                    f"the training loss must be finite, got {value} at epoch {position.epoch + 1}, step {number} of "
+                    f"{self.steps}, learning rate {', '.join(f'{rate:g}' for rate in rates)}; a lower learning rate, "
+                    "warm-up or `clip_norm` may help"
+                )
+            position.loss_sum += value
+        now = time.perf_counter()
+        position.seconds += now - self.marked
+        self.marked = now
+        self.report(self._event(None))
+
+    def _event(self, metrics: Mapping[str, float] | None) -> Event:
+        position = self.state.position
+        mean = position.loss_sum / max(1, position.step)
+        return Event(position.epoch, self.config.epochs, position.step, self.steps, mean, self._speed(), metrics)
+
+    def _speed(self) -> float | None:
+        rows, position = getattr(self.batches, "rows", None), self.state.position
+        return None if rows is None else rows * position.step / self.steps / max(position.seconds, 1e-9)
+
+    def end_epoch(self) -> None:
+        """Validates, decides whether this was the best epoch and whether it was the last, and writes a checkpoint."""
+        position, config = self.state.position, self.config
+        history = position.history
+        losses = distributed.gather_to_all(torch.tensor(position.loss_sum, dtype=torch.float64), self.device)
+        train_loss = losses.mean().item() / self.steps
+        self.model.eval()
+        with self.state.average.applied():
+            metrics = self._validate()
+            last = position.epoch + 1 == config.epochs
+            better = self._better(metrics, history.best_value) if self.validate is not None else last
+            if better:
+                self.state.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        history.epochs.append(Epoch(position.epoch, train_loss, metrics, position.seconds, self._speed()))
+        self.report(self._event(metrics))
+        if self.validate is not None:
+            if better:
+                history.best_epoch, history.best_value = position.epoch, metrics[config.monitor]
+            position.stale_epochs = 0 if better else position.stale_epochs + 1
+            history.stopped_early = not last and position.stale_epochs >= config.patience
+        position.finished = last or history.stopped_early
+        position.epoch, position.step, position.loss_sum, position.seconds = position.epoch + 1, 0, 0.0, 0.0
+        self._save()
+        if self.interrupt.requested and (self.average_gradients is None or position.finished):
+            self._raise_interrupt()
+
+    def _validate(self) -> dict[str, float]:
+        if self.validate is None:
+            return {}
+        metrics: dict[str, float] = {}
+        if distributed.rank() == 0:
+            with torch.no_grad():
+                metrics = {name: float(value) for name, value in self.validate(self.model).items()}
+        metrics = distributed.from_first(metrics)
+        monitor = self.config.monitor
+        if monitor not in metrics:
+            raise ValueError(f"`monitor` must be one of the metrics {sorted(metrics)}, got {monitor!r}")
+        if not isfinite(metrics[monitor]):
+            raise ValueError(f"`monitor` {monitor!r} must be finite after each epoch, got {metrics[monitor]}")
+        return metrics
+
+    def _better(self, metrics: Mapping[str, float], best: float | None) -> bool:
+        if best is None:
+            return True
+        value = metrics[self.config.monitor]
+        return value < best if self.config.direction == "min" else value > best
+
+    def _save(self) -> None:
+        if self.checkpoint is not None:
+            self.state.save(self.checkpoint, self.config, self.steps, self.device)
+
+    def _raise_interrupt(self) -> None:
+        where = "nothing was saved" if self.checkpoint is None else f"the checkpoint in {self.checkpoint} resumes it"
+        raise KeyboardInterrupt(f"training was interrupted; {where}")
+
+    def finish(self) -> History:
+        """Loads the best weights, the same ones on every rank."""
+        self.model.load_state_dict(self.state.best)
+        distributed.copy_from_first(list(self.model.state_dict().values()))
+        self.model.eval()
+        return self.state.position.history

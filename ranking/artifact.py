@@ -1,0 +1,212 @@
+"""A model on disk: one directory, no pickle, every file under a checksum.
+
+    manifest.json        format version and the sha256 of every other file
+    model.safetensors    network weights, encoder tables, item vectors
+    booster_NODE.txt     LightGBM models, one per node (in place of network weights)
+    config.json          versions, seeds, schema, heads in order, sampling, embedding fingerprint, hashes of the data
+    encoders.json        vocabularies and scales that are not arrays
+    calibration.json     the refits
+    utility.json         the weights of the mix
+    metrics.json         how training went
+    README.md            the model card
+
+It is written to a temporary sibling, fsynced and renamed, so that a directory of this name is always whole. Loading
+checks the checksums, then names, shapes and types against what the configuration asks for, before memory is taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from features import Encoders, Fault, InputError, Schema
+from ranking.boosted import BoostedScorer
+from ranking.calibration import Calibration
+from ranking.card import model_card
+from ranking.config import RankerConfig
+from ranking.heads import HeadTree
+from ranking.network import RankingNetwork
+from ranking.ranker import SCORE, Ranker
+from ranking.scorer import NetworkScorer, Scorer
+from ranking.utility import Utility
+
+FORMAT = 1
+TENSORS, MANIFEST = "model.safetensors", "manifest.json"
+NETWORK, ENCODERS = "network.", "encoders."
+
+
+def save_ranker(ranker: Ranker, directory: Path) -> Path:
+    """Write `ranker` to `directory`; an older model of that name is replaced only once the new one is whole."""
+    from safetensors.numpy import save_file
+
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        encoders, arrays = ranker.encoders.state()
+        tensors = {ENCODERS + k: np.ascontiguousarray(v) for k, v in arrays.items()}
+        if isinstance(ranker.scorer, NetworkScorer):
+            tensors |= {NETWORK + k: v.contiguous().numpy() for k, v in ranker.scorer.network.state_dict().items()}
+        elif isinstance(ranker.scorer, BoostedScorer):
+            for name, booster in zip(_nodes(ranker.tree), ranker.scorer.boosters):
+                (part / f"booster_{name}.txt").write_text(booster.model_to_string(), encoding="utf-8")
+        save_file(tensors, part / TENSORS)
+        history = ranker.info.get("history", {})
+        documents = {
+            "config.json": {
+                "format": FORMAT,
+                "heads": list(ranker.heads),
+                "config": ranker.config.model_dump(mode="json"),
+                "schema": ranker.schema.to_dict(),
+                "embedding_fingerprint": ranker.encoders.vectors.fingerprint if ranker.encoders.vectors else None,
+                "info": {k: v for k, v in ranker.info.items() if k != "history"},
+            },
+            "encoders.json": encoders,
+            "calibration.json": ranker.calibration.to_dict(_nodes(ranker.tree)) if ranker.calibration else None,
+            "utility.json": ranker.utility.to_dict() if ranker.utility else None,
+            "metrics.json": {"training": history},
+        }
+        for name, content in documents.items():
+            (part / name).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        (part / "README.md").write_text(model_card(ranker), encoding="utf-8")
+        sums = {p.name: _sha256(p) for p in sorted(part.iterdir())}
+        (part / MANIFEST).write_text(json.dumps({"format": FORMAT, "sha256": sums}, indent=1) + "\n", encoding="utf-8")
+        for path in [*part.iterdir(), part]:
+            _fsync(path)
+        part.chmod(0o755)  # mkdtemp makes it private
+        _replace(part, directory)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return directory
+
+
+def load_ranker(directory: Path, device: str) -> Ranker:
+    """Read and check a model directory; every fault that can be seen at once is reported at once."""
+    _check_files(directory)
+    config_json = _read_json(directory / "config.json")
+    schema, config = Schema.from_dict(config_json["schema"]), RankerConfig(**config_json["config"])
+    heads = config_json["heads"]
+    tree = None
+    if config.objective == "multi_head":
+        tree = HeadTree.build(heads, {h: schema.parent(h) for h in heads}, config.correction)
+    tensors = _load_tensors(directory)
+    encoders = Encoders.from_state(
+        _read_json(directory / "encoders.json"),
+        {k.removeprefix(ENCODERS): v.numpy() for k, v in tensors.items() if k.startswith(ENCODERS)},
+    )
+    scorer: Scorer
+    if config.model == "network":
+        state = {k.removeprefix(NETWORK): v for k, v in tensors.items() if k.startswith(NETWORK)}
+        scorer = _network_scorer(directory, encoders, config, len(_nodes(tree)), state, device)
+    else:
+        import lightgbm
+
+        files = [directory / f"booster_{name}.txt" for name in _nodes(tree)]
+        scorer = BoostedScorer([lightgbm.Booster(model_file=str(f)) for f in files], encoders)
+    calibration, utility = (_read_json(directory / f"{name}.json") for name in ("calibration", "utility"))
+    return Ranker(
+        schema=schema,
+        config=config,
+        encoders=encoders,
+        scorer=scorer,
+        tree=tree,
+        calibration=Calibration.from_dict(calibration, _nodes(tree)) if calibration else None,
+        utility=Utility.from_dict(utility) if utility else None,
+        info=config_json["info"] | {"history": _read_json(directory / "metrics.json")["training"]},
+    )
+
+
+def _nodes(tree: HeadTree | None) -> tuple[str, ...]:
+    return tree.nodes if tree else (SCORE,)
+
+
+def _network_scorer(
+    directory: Path,
+    encoders: Encoders,
+    config: RankerConfig,
+    n_nodes: int,
+    state: dict[str, torch.Tensor],
+    device: str,
+) -> NetworkScorer:
+    vectors = None if encoders.vectors is None else torch.from_numpy(encoders.vectors.matrix)
+    with torch.device("meta"):  # names, shapes and types without memory
+        network = RankingNetwork(encoders, config.network, n_nodes, vectors)
+    expected = network.state_dict()
+    faults = [f"tensor `{NETWORK}{k}` is missing" for k in expected.keys() - state.keys()]
+    faults += [f"tensor `{NETWORK}{k}` is not part of this network" for k in state.keys() - expected.keys()]
+    for key in sorted(expected.keys() & state.keys()):
+        want, found = expected[key], state[key]
+        if (want.shape, want.dtype) != (found.shape, found.dtype):
+            faults.append(
+                f"tensor `{NETWORK}{key}` must be {tuple(want.shape)} {want.dtype}, "
+                f"got {tuple(found.shape)} {found.dtype}"
+            )
+    if faults:
+        raise InputError([Fault(message, file=directory / TENSORS) for message in sorted(faults)])
+    network.load_state_dict(state, assign=True)
+    network.vectors = vectors
+    return NetworkScorer(network.to(device))
+
+
+def _check_files(directory: Path) -> None:
+    if not (directory / MANIFEST).is_file():
+        raise InputError(Fault(f"is not a model directory: it has no {MANIFEST}", file=directory))
+    manifest = _read_json(directory / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise InputError(
+            Fault(f"this version reads format {FORMAT} only", file=directory / MANIFEST, value=manifest.get("format"))
+        )
+    faults = []
+    for name, expected in manifest["sha256"].items():
+        path = directory / name
+        if not path.is_file():
+            faults.append(Fault("is missing", file=path))
+        elif _sha256(path) != expected:
+            faults.append(Fault("has been changed since it was saved: its checksum does not fit", file=path))
+    if faults:
+        raise InputError(faults)
+
+
+def _load_tensors(directory: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return dict(load_file(directory / TENSORS))
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(Fault(f"cannot be read: {error}", file=path)) from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _replace(part: Path, directory: Path) -> None:
+    """Rename `part` to `directory`; a directory cannot be renamed over a full one, so the old one steps aside first."""
+    if not directory.exists():
+        part.rename(directory)
+        return
+    old = part.with_name(part.name + ".old")
+    directory.rename(old)
+    part.rename(directory)
+    shutil.rmtree(old)

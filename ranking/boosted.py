@@ -1,0 +1,118 @@
+"""LightGBM behind the ranker's interface: one booster per node, the honest tabular baseline of every report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from features import Encoders, Inputs
+from ranking.config import RankerConfig, TreesConfig
+from ranking.training_rows import TrainingRows
+
+MATRIX_ROWS = 65536  # rows turned into a matrix at once when scoring
+
+
+class BoostedScorer:
+    """One booster per node, on the same encoded inputs as the network.
+
+    Columns: scalar categoricals as LightGBM categories, list-valued ones as one 0/1 column per value, the scaled
+    numbers (trees do not see the scaling), and the item vectors.
+    """
+
+    kind = "lightgbm"
+
+    def __init__(self, boosters: Sequence[Any], encoders: Encoders) -> None:
+        self.boosters, self.encoders = list(boosters), encoders
+
+    def logits(self, inputs: Inputs) -> np.ndarray:
+        """Raw scores (N, K) float64."""
+        out = np.empty((len(inputs), len(self.boosters)))
+        for start in range(0, len(inputs), MATRIX_ROWS):
+            stop = min(start + MATRIX_ROWS, len(inputs))
+            x = tree_matrix(inputs.slice(start, stop), self.encoders)
+            for j, booster in enumerate(self.boosters):
+                out[start:stop, j] = booster.predict(x, raw_score=True)
+        return out
+
+
+def tree_matrix(inputs: Inputs, encoders: Encoders) -> np.ndarray:
+    """Inputs as one (N, C) float32 matrix; the scalar categoricals come first, counted from 0 within their field."""
+    parts = [inputs.ids.numpy() - np.asarray(encoders.offsets, dtype=np.int32)]
+    for j, bag in enumerate(inputs.lists):
+        offset, size = encoders.list_offsets[j], encoders.list_sizes[j]
+        hot = torch.zeros((len(inputs), size + 1))
+        # Padding (0) lands in column 0, which is cut off; a value at `offset + i` lands in column i + 1.
+        hot.scatter_(1, (bag - (offset - 1)).clamp(min=0).long(), 1.0)
+        parts.append(hot[:, 1:].numpy())
+    parts.append(inputs.numeric.numpy())
+    if encoders.vectors is not None:
+        for rows in (inputs.item_row, inputs.query_row):
+            if rows is not None:
+                parts.append(encoders.vectors.matrix[rows.numpy()])
+    return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def fit_boosters(
+    encoders: Encoders,
+    rows: TrainingRows,
+    validation: TrainingRows,
+    nodes: Sequence[str],
+    config: RankerConfig,
+    log: Any,
+) -> tuple[BoostedScorer, dict[str, Any]]:
+    """Fit one booster per node on the rows where its label is known, stopping on the validation rows' log loss."""
+    import lightgbm
+
+    x, xv = tree_matrix(rows.inputs, encoders), tree_matrix(validation.inputs, encoders)
+    categorical = list(range(len(encoders.fields)))
+    boosters, trees = [], []
+    for node, name in enumerate(nodes):
+        train, held_out = (
+            _node_data(m, r, node, categorical, config.trees) for m, r in ((x, rows), (xv, validation))
+        )
+        callbacks = []
+        if config.trees.early_stopping:
+            callbacks.append(lightgbm.early_stopping(config.trees.early_stopping, verbose=False))
+        booster = lightgbm.train(
+            _parameters(config), train, config.trees.rounds, valid_sets=[held_out], callbacks=callbacks
+        )
+        best = booster.best_iteration or booster.current_iteration()
+        trees.append({"node": name, "rounds": best, "validation_loss": booster.best_score["valid_0"]["binary_logloss"]})
+        log(f"{name}: {best} trees")
+        # A round trip through the text format: what is in memory then scores bit for bit like what is loaded later.
+        boosters.append(lightgbm.Booster(model_str=booster.model_to_string(num_iteration=best)))
+    return BoostedScorer(boosters, encoders), {"boosters": trees}
+
+
+def _node_data(x: np.ndarray, rows: TrainingRows, node: int, categorical: list[int], trees: TreesConfig) -> Any:
+    import lightgbm
+
+    y = rows.labels[:, node].numpy()
+    known = np.flatnonzero(~np.isnan(y))
+    weight = None if rows.weights is None else rows.weights[:, node].numpy()[known]
+    return lightgbm.Dataset(
+        x if len(known) == len(y) else x[known],
+        label=y[known],
+        weight=weight,
+        categorical_feature=categorical,
+        params={"max_bin": trees.max_bin, "verbose": -1},
+    )
+
+
+def _parameters(config: RankerConfig) -> dict[str, Any]:
+    trees = config.trees
+    return {
+        "objective": "binary",
+        "learning_rate": trees.learning_rate,
+        "num_leaves": trees.leaves,
+        "min_data_in_leaf": trees.min_leaf_rows,
+        "max_bin": trees.max_bin,
+        "num_threads": trees.threads,
+        "seed": config.seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbose": -1,
+    }

@@ -1,0 +1,44 @@
+"""The model card: what a model directory's README.md says to whoever opens it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ranking.ranker import Ranker
+
+
+def model_card(ranker: Ranker) -> str:
+    """Markdown: what the model predicts, from which data, how sampling was corrected, how it is used."""
+    info, config, schema = ranker.info, ranker.config, ranker.schema
+    lines = [f"# A ranker for {schema.name}", ""]
+    if ranker.tree:
+        lines.append("It predicts, for every candidate, the probability of each engagement:")
+        lines.append("")
+        for name, head in schema.heads.items():
+            parent = schema.parent(name)
+            notes = [f"implies {parent}" if parent else "", "wanted" if head.sign > 0 else "unwanted"]
+            lines.append(f"- `{name}` ({', '.join(n for n in notes if n)})")
+        weights = ", ".join(f"{h} {w:g}" for h, w in ranker.utility.weights.items()) if ranker.utility else "none"
+        lines += ["", f"Utility weights: {weights}.", f"Sampling correction: {config.correction}."]
+    else:
+        lines.append("It yields one score per candidate (importance-weighted, eq. 1); the score is not a probability.")
+    rate = schema.sampling.negative_rate if schema.sampling else 1.0
+    lines += [
+        "",
+        f"Model: {config.model}, seed {config.training.seed}. Rows: {info.get('training_rows', 0):,} to train, "
+        f"{info.get('calibration_rows', 0):,} to stop and calibrate on.",
+        f"Negative rate of the log: {rate or 'by row'}; of training on top of it: {config.negative_rate:g}.",
+    ]
+    if schema.position:
+        lines.append(f"Position is set to {schema.position.serving_value} when scoring.")
+    lines += [
+        "",
+        "```python",
+        "from ranking import Ranker",
+        'ranker = Ranker.load("this directory")',
+        "ranked = ranker.rank(candidates, k=20)",
+        "```",
+        "",
+    ]
+    return "\n".join(lines)

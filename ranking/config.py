@@ -1,0 +1,73 @@
+"""Everything that can be chosen about a ranker, with defaults that follow [Pinterest 2020]."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from multitask import TrainingConfig
+from ranking.heads import Correction
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EncodingConfig(_Section):
+    """How columns become indices and numbers."""
+
+    min_count: PositiveInt = Field(20, description="an id seen fewer times in training goes to the unseen bucket")
+    max_list_length: PositiveInt = Field(16, description="entries kept of a list-valued column")
+
+
+class NetworkConfig(_Section):
+    """The shared network under the heads."""
+
+    embedding_dim: PositiveInt = 16
+    trunk: Literal["shared_bottom", "mmoe", "ple"] = "shared_bottom"
+    hidden: tuple[PositiveInt, ...] = (128, 64)
+    tower_hidden: int = Field(0, ge=0, description="width of each head's own hidden layer, 0: none")
+    experts: PositiveInt = Field(4, description="experts of mmoe, shared experts of ple")
+    cross_layers: int = Field(0, ge=0, description="DCN-v2 layers in front of the trunk")
+    dropout: float = Field(0.2, ge=0.0, lt=1.0)
+    embedding_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+
+
+class TreesConfig(_Section):
+    """LightGBM, one booster per head."""
+
+    rounds: PositiveInt = 300
+    learning_rate: float = Field(0.05, gt=0.0)
+    leaves: PositiveInt = 31
+    min_leaf_rows: PositiveInt = 20
+    early_stopping: int = Field(20, ge=0, description="rounds without a better validation log loss, 0: off")
+    max_bin: PositiveInt = 255
+    threads: int = Field(0, ge=0, description="0: all cores")
+
+
+class RankerConfig(_Section):
+    """A ranker: which model, which objective, how sampling is corrected.
+
+    >>> RankerConfig(correction="factored").network.hidden
+    (128, 64)
+    """
+
+    model: Literal["network", "lightgbm"] = "network"
+    objective: Literal["multi_head", "importance"] = "multi_head"
+    correction: Correction = "any_head"
+    negative_rate: float = Field(
+        1.0, gt=0.0, le=1.0, description="share of the training rows without engagement that is used (for speed)"
+    )
+    importance: dict[str, float] = Field(
+        default_factory=dict, description="importance weight per head of eq. 1, 1 where a head is not named"
+    )
+    expand: bool = Field(False, description="eq. 1: repeat a row once per engagement instead of its largest weight")
+    task_weighting: Literal["equal", "fixed", "uncertainty"] = "equal"
+    task_weights: dict[str, float] = Field(default_factory=dict, description="for fixed; 1 where a head is not named")
+    utility: dict[str, float] = Field(default_factory=dict, description="weights of the mix; empty: equal, by sign")
+    encoding: EncodingConfig = EncodingConfig()
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
+    trees: TreesConfig = TreesConfig()
+    seed: int = Field(0, ge=0)

@@ -1,0 +1,253 @@
+"""The whole of training: validate, encode, thin negatives, train, refit on held-out rows."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from features import Dataset, EncodedLog, Encoders, Fault, InputError, Schema, encode_log, negative_sample_mask
+from ranking.boosted import fit_boosters
+from ranking.calibration import Calibration, fit_refits
+from ranking.config import RankerConfig
+from ranking.heads import HeadTree
+from ranking.network_fitting import fit_network
+from ranking.ranker import SCORE, Ranker
+from ranking.scorer import Scorer
+from ranking.training_rows import TrainingRows, importance_training_rows, multi_head_rows
+from ranking.utility import Utility
+
+PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "lightgbm")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set read, checked and encoded once, from which several models can be fitted.
+
+    `held_out` are the calibrate rows at the logged position, `serving` the same rows at the serving position.
+    """
+
+    dataset: Dataset
+    encoders: Encoders
+    train: EncodedLog
+    held_out: EncodedLog
+    serving: EncodedLog
+
+    @property
+    def schema(self) -> Schema:
+        """The schema of the data set."""
+        return self.dataset.schema
+
+
+def prepare(dataset: Dataset, config: RankerConfig, log: Callable[[str], None]) -> Prepared:
+    """Validate the log, fit the encoders on the train role, encode what fitting needs.
+
+    Raises InputError with all faults of the data at once.
+    """
+    check_config(dataset.schema, config)
+    report = dataset.validate()
+    report.raise_if_faulty()
+    log(f"checked {report.rows:,} rows: no faults")
+    for warning in report.warnings:
+        log(f"warning: {warning}")
+    encoders = Encoders.fit(
+        dataset, min_count=config.encoding.min_count, max_list_length=config.encoding.max_list_length
+    )
+    train = encode_log(dataset, encoders, "train", serving_position=False, drop_immature=True)
+    held_out = encode_log(dataset, encoders, "calibrate", serving_position=False)
+    if not len(train) or not len(held_out):
+        raise InputError(
+            f"training needs rows in the roles train and calibrate, got {len(train):,} and {len(held_out):,}: "
+            "change [split] in dataset.toml"
+        )
+    if train.refused:
+        log(f"{train.refused:,} rows are younger than their heads' maturity and were left out of training")
+    serving = held_out
+    if dataset.schema.position is not None:
+        serving = encode_log(dataset, encoders, "calibrate", serving_position=True)
+    return Prepared(dataset, encoders, train, held_out, serving)
+
+
+def fit_prepared(
+    data: Prepared,
+    config: RankerConfig,
+    *,
+    checkpoint: Path | None = None,
+    progress: bool = False,
+    device: str | None = None,
+    log: Callable[[str], None] = lambda _: None,
+) -> Ranker:
+    """Fit one model on prepared data; see `Ranker.fit`."""
+    schema, held_out = data.schema, data.held_out
+    check_config(schema, config)
+    train = data.train
+    if config.negative_rate < 1.0:
+        train = thin_negatives(train, config, schema)
+        log(f"negatives thinned to {config.negative_rate:g}: {len(data.train):,} -> {len(train):,} training rows")
+    log(f"{len(train):,} rows to train on, {len(held_out):,} to stop and calibrate on")
+    fit_scorer = partial(
+        _fit_scorer, data.encoders, config, checkpoint=checkpoint, progress=progress, device=device, log=log
+    )
+    if config.objective == "importance":
+        rows = _single_rows(held_out, schema, config)
+        scorer, history = fit_scorer((SCORE,), _single_rows(train, schema, config), rows, _single_loss(rows))
+        info = _info(data, train, history)
+        return Ranker(schema, config, data.encoders, scorer, None, None, None, info)
+
+    # The model sees the log as it was sampled for training; the correction undoes that on any row.
+    rate = training_rate(schema, config, held_out)
+    parents = {h: schema.parent(h) for h in schema.head_names}
+    tree = HeadTree.build(schema.head_names, parents, config.correction)
+    scorer, history = fit_scorer(
+        tree.nodes,
+        multi_head_rows(train, tree, training_rate(schema, config, train)),
+        _as_sampled(multi_head_rows(held_out, tree, rate), held_out, tree, rate),
+        _joint_loss(tree, held_out, rate),
+    )
+    logged = serving = _refits(scorer, tree, held_out, rate)
+    if data.serving is not held_out:
+        serving = _refits(scorer, tree, data.serving, rate)
+    signs = {name: head.sign for name, head in schema.heads.items()}
+    utility = Utility.from_mapping(config.utility) if config.utility else Utility.equal(signs)
+    info = _info(data, train, history)
+    return Ranker(schema, config, data.encoders, scorer, tree, Calibration(serving, logged), utility, info)
+
+
+def check_config(schema: Schema, config: RankerConfig) -> None:
+    """Refuse what cannot be right before any row is read, all of it at once."""
+    faults, heads = [], schema.head_names
+    sampled = config.negative_rate < 1.0 or schema.sampling is not None
+    if config.objective == "multi_head" and config.correction == "single_head" and len(heads) > 1 and sampled:
+        faults.append(
+            f'correction = "single_head" is wrong for {len(heads)} heads when whole rows were sampled: a head\'s '
+            "negatives include rows kept for another head's sake, so every head would be understated. Use "
+            '"any_head" (the default), "factored", "headwise" or "inverse_propensity"'
+        )
+    for name, mapping in (("importance", config.importance), ("task_weights", config.task_weights)):
+        unknown = sorted(set(mapping) - set(heads))
+        if unknown:
+            faults.append(f"`{name}` names unknown heads {unknown}; the heads are {heads}")
+        faults += [f"`{name}.{h}` must be at least 0, got {v}" for h, v in mapping.items() if not v >= 0]
+    if config.task_weights and config.task_weighting != "fixed":
+        faults.append(f'`task_weights` are read with task_weighting = "fixed" only, got "{config.task_weighting}"')
+    if config.utility and config.objective == "multi_head":
+        try:
+            Utility.from_mapping(config.utility).check({n: h.sign for n, h in schema.heads.items()})
+        except ValueError as error:
+            faults.append(f"`utility`: {error}")
+    if faults:
+        raise InputError([Fault(message) for message in faults])
+
+
+def thin_negatives(log: EncodedLog, config: RankerConfig, schema: Schema) -> EncodedLog:
+    """Keep a share of the unprotected rows (or requests); the declared rate and `keep_prob` are multiplied by it."""
+    by_request = schema.sampling is not None and schema.sampling.unit == "request"
+    kept = negative_sample_mask(
+        log.protected, config.negative_rate, config.seed, requests=log.requests if by_request else None
+    )
+    thinned = log.select(torch.from_numpy(np.flatnonzero(np.asarray(kept))))
+    factor = torch.where(thinned.protected > 0, 1.0, config.negative_rate)
+    return replace(thinned, keep_prob=thinned.keep_prob * factor)
+
+
+def training_rate(schema: Schema, config: RankerConfig, log: EncodedLog) -> float | np.ndarray:
+    """The negative rate (scalar or (N,)) of *training* for the rows of `log`, whatever was done to `log` itself."""
+    sampling = schema.sampling
+    if sampling is None or "train" not in sampling.roles:
+        return config.negative_rate
+    if sampling.negative_rate_column is None:
+        return float(sampling.negative_rate or 1.0) * config.negative_rate
+    if isinstance(log.negative_rate, torch.Tensor):
+        return log.negative_rate.numpy() * config.negative_rate
+    raise InputError(
+        "a negative rate that varies by row (`sampling.negative_rate_column`) must be given for the calibrate rows "
+        'too: name "calibrate" in `sampling.roles`'
+    )
+
+
+def _fit_scorer(
+    encoders: Encoders,
+    config: RankerConfig,
+    nodes: tuple[str, ...],
+    rows: TrainingRows,
+    held_out: TrainingRows,
+    loss: Callable[[np.ndarray], float],
+    *,
+    checkpoint: Path | None,
+    progress: bool,
+    device: str | None,
+    log: Callable[[str], None],
+) -> tuple[Scorer, dict[str, Any]]:
+    if config.model == "lightgbm":
+        return fit_boosters(encoders, rows, held_out, nodes, config, log)
+    return fit_network(
+        encoders, rows, nodes, config, held_out.inputs, loss, checkpoint=checkpoint, progress=progress, device=device
+    )
+
+
+def _as_sampled(rows: TrainingRows, log: EncodedLog, tree: HeadTree, rate: float | np.ndarray) -> TrainingRows:
+    """Held-out rows weighted to look like the sampled training rows, on which boosted trees decide when to stop."""
+    weight = np.where(log.protected.numpy() > 0, 1.0, rate) / log.keep_prob.numpy()  # (N,)
+    own = np.ones((len(log), len(tree.nodes))) if rows.weights is None else rows.weights.numpy()
+    if tree.correction == "inverse_propensity":  # its own weights 1 / pi make training look like the full log
+        weight = np.ones(len(log))
+    return replace(rows, weights=torch.from_numpy((own * weight[:, None]).astype(np.float32)))
+
+
+def _joint_loss(tree: HeadTree, log: EncodedLog, rate: float | np.ndarray) -> Callable[[np.ndarray], float]:
+    """Mean over the heads of the log loss of corrected probabilities, weighted by 1 / pi: the full log's own loss."""
+    y = log.labels.numpy().astype(np.float64)  # (N, T)
+    w = np.where(np.isnan(y), 0.0, 1.0 / log.keep_prob.numpy().astype(np.float64)[:, None])
+    y = np.nan_to_num(y)
+
+    def loss(z: np.ndarray) -> float:
+        log_p = np.minimum(tree.log_probabilities(z, rate, "corrected")[:, :-1], -1e-12)
+        rows = -(y * log_p + (1.0 - y) * np.log(-np.expm1(log_p)))
+        return float(np.mean((w * rows).sum(0) / np.maximum(w.sum(0), 1e-12)))
+
+    return loss
+
+
+def _single_rows(log: EncodedLog, schema: Schema, config: RankerConfig) -> TrainingRows:
+    """Rows of eq. 1; a negative head (hide) is no engagement."""
+    positive = [j for j, head in enumerate(schema.heads.values()) if head.sign > 0]
+    importance = np.array([config.importance.get(schema.head_names[j], 1.0) for j in positive])
+    return importance_training_rows(log, positive, importance, config.expand)
+
+
+def _single_loss(rows: TrainingRows) -> Callable[[np.ndarray], float]:
+    y, w = rows.labels[:, 0].double().numpy(), rows.weights[:, 0].double().numpy()  # type: ignore[index]
+
+    def loss(z: np.ndarray) -> float:
+        z = z[:, 0].astype(np.float64)
+        return float(np.average(np.logaddexp(0.0, z) - y * z, weights=w))
+
+    return loss
+
+
+def _refits(scorer: Scorer, tree: HeadTree, log: EncodedLog, rate: float | np.ndarray) -> tuple[Any, ...]:
+    return fit_refits(
+        tree, scorer.logits(log.inputs), rate, log.labels.numpy(), log.protected.numpy(), log.keep_prob.numpy()
+    )
+
+
+def _info(data: Prepared, train: EncodedLog, history: dict[str, Any]) -> dict[str, Any]:
+    """What a model's config.json records of its making."""
+    from importlib.metadata import version
+
+    return {
+        "data": data.schema.name,
+        "data_sha256": data.dataset.data_hash(),
+        "training_rows": len(train),
+        "calibration_rows": len(data.held_out),
+        "immature_rows_refused": train.refused,
+        "versions": {"galleryrank": version("galleryrank"), "python": platform.python_version()}
+        | {name: version(name) for name in PACKAGES},
+        "history": history,
+    }

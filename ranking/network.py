@@ -1,0 +1,81 @@
+"""The multi-head network: embeddings, numbers and item vectors into a shared trunk, one logit per node [Pinterest 2020]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from features import Encoders, Inputs
+from multitask import StackedTowers, make_trunk
+from ranking.config import NetworkConfig
+
+
+class RankingNetwork(nn.Module):
+    """Inputs -> node logits (B, n_nodes).
+
+    All scalar and list-valued categoricals share one embedding table (`encoders.n_embeddings` rows; row 0 is padding),
+    so that a batch costs one gather. Item vectors are a buffer gathered by row, never copied per impression.
+
+    `n_nodes` outputs; `vectors` (V + 1, D) or None, row 0 for items without a vector.
+    """
+
+    def __init__(self, encoders: Encoders, config: NetworkConfig, n_nodes: int, vectors: Tensor | None = None) -> None:
+        super().__init__()
+        self.config = config
+        d = config.embedding_dim
+        self.embedding = nn.Embedding(encoders.n_embeddings, d)
+        self.register_buffer("vectors", vectors, persistent=False)
+        self.has_query = vectors is not None and encoders.query_item is not None
+        width = d * (len(encoders.fields) + len(encoders.list_fields)) + len(encoders.numeric_names)
+        if vectors is not None:
+            # a query doubles the vectors and adds their cosine
+            width += vectors.shape[1] * (2 if self.has_query else 1) + (1 if self.has_query else 0)
+        self.trunk = make_trunk(
+            config.trunk,
+            width,
+            n_nodes,
+            hidden=config.hidden,
+            dropout=config.dropout,
+            n_experts=config.experts,
+            cross_layers=config.cross_layers,
+        )
+        self.towers = StackedTowers(n_nodes, self.trunk.out_features, config.tower_hidden, [1] * n_nodes)
+        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        # Small at first: an id says little until it has been seen often.
+        nn.init.normal_(self.embedding.weight, std=0.05)
+
+    def set_base_rates(self, rates: Sequence[float] | np.ndarray) -> None:
+        """Start every node's bias at its base rate's logit: the first predictions are the base rates [methods 2]."""
+        p = torch.as_tensor(np.asarray(rates), dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
+        with torch.no_grad():
+            self.towers.output_bias.copy_(torch.logit(p))
+
+    def features(self, inputs: Inputs, with_vectors: bool = True) -> Tensor:
+        """Concatenated features, (B, width); the item vectors come last and can be left out."""
+        parts = [self.embedding(inputs.ids).flatten(1)]  # (B, F * d)
+        for bag in inputs.lists:  # (B, L)
+            present = (bag != 0).unsqueeze(-1)
+            pooled = (self.embedding(bag) * present).sum(1) / present.sum(1).clamp(min=1)
+            parts.append(pooled)
+        if self.config.embedding_dropout:
+            parts = [self.embedding_dropout(p) for p in parts]
+        parts.append(inputs.numeric)
+        if self.vectors is not None and with_vectors:
+            v = self.vectors.index_select(0, inputs.item_row)  # (B, D)
+            parts.append(v)
+            if self.has_query:
+                w = self.vectors.index_select(0, inputs.query_row)
+                parts += [w, F.cosine_similarity(v, w, dim=1).unsqueeze(1)]
+        if torch.is_autocast_enabled(inputs.numeric.device.type):
+            # one half-size concatenation instead of a full-size one that is cast afterwards
+            low = torch.get_autocast_dtype(inputs.numeric.device.type)
+            parts = [p.to(low) for p in parts]
+        return torch.cat(parts, dim=1)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Node logits, (B, n_nodes)."""
+        return self.towers(self.trunk(self.features(inputs)))

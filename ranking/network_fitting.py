@@ -1,0 +1,91 @@
+"""Fitting a ranking network on the project's one training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from features import Encoders, Inputs
+from multitask import ShuffledBatches, Task, default_device, fit, make_weighting, masked_losses
+from ranking.config import RankerConfig
+from ranking.network import RankingNetwork
+from ranking.scorer import NetworkScorer
+from ranking.training_rows import TrainingRows
+
+VALIDATION_LOSS = "validation_loss"
+
+
+class _Trainable(nn.Module):
+    """The network with its loss weighting, whose parameters are learned along with it."""
+
+    def __init__(self, network: RankingNetwork, weighting: nn.Module) -> None:
+        super().__init__()
+        self.network, self.weighting = network, weighting
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        return self.network(inputs)
+
+
+def build_network(
+    encoders: Encoders, config: RankerConfig, n_nodes: int, device: torch.device | str = "cpu"
+) -> RankingNetwork:
+    """A freshly initialised network for `n_nodes` outputs, seeded by the training seed."""
+    torch.manual_seed(config.training.seed)
+    vectors = None if encoders.vectors is None else torch.from_numpy(encoders.vectors.matrix)
+    return RankingNetwork(encoders, config.network, n_nodes, vectors).to(device)
+
+
+def fit_network(
+    encoders: Encoders,
+    rows: TrainingRows,
+    nodes: Sequence[str],
+    config: RankerConfig,
+    validation: Inputs,
+    validation_loss: Callable[[np.ndarray], float],
+    *,
+    checkpoint: Path | None,
+    progress: bool,
+    device: str | None,
+) -> tuple[NetworkScorer, dict[str, Any]]:
+    """Train until the validation loss stops falling; returns the best epoch's (averaged) network and the history.
+
+    `validation_loss` maps the node logits (N, K) of the `validation` rows to the number that training stops on.
+    """
+    where = default_device() if device is None else torch.device(device)
+    network = build_network(encoders, config, len(nodes), where)
+    labels = rows.labels.double().numpy()
+    observed = ~np.isnan(labels)
+    rates = np.where(observed.any(0), np.nansum(labels, axis=0) / np.maximum(observed.sum(0), 1), 0.5)
+    network.set_base_rates(rates)
+    # A conditional node is observed on few rows of a batch. Scaled by that share, the losses add up to the joint log
+    # likelihood; unscaled, a node seen on 3 % of the rows would shake the shared layers as much as one seen on all.
+    share = torch.as_tensor(observed.mean(0), dtype=torch.float32, device=where)
+    tasks = [Task(node) for node in nodes]
+    weights = [config.task_weights.get(node, 1.0) for node in nodes] if config.task_weighting == "fixed" else None
+    weighting = make_weighting(config.task_weighting, tasks, weights).to(where)
+
+    def loss(model: nn.Module, batch: TrainingRows) -> Tensor:
+        losses, counts = masked_losses(tasks, model(batch.inputs), batch.labels, batch.weights)
+        total: Tensor = weighting(losses * share, counts)
+        return total
+
+    def validate(model: nn.Module) -> Mapping[str, float]:
+        return {VALIDATION_LOSS: validation_loss(NetworkScorer(network).logits(validation))}
+
+    batches = ShuffledBatches.of(rows.to(where), config.training, device=where)
+    history = fit(
+        _Trainable(network, weighting),
+        loss,
+        batches,
+        config.training,
+        validate=validate,
+        checkpoint=checkpoint,
+        progress=progress,
+        device=where,
+    )
+    return NetworkScorer(network.to("cpu")), history.to_dict()

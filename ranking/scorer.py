@@ -1,0 +1,93 @@
+"""What turns encoded rows into node logits: a network or boosted trees, behind one small interface."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from features import Inputs
+from multitask import SharedBottom
+from ranking.network import RankingNetwork
+
+SCORING_ROWS = 8192  # rows per forward pass: large enough for full speed, small enough to stay in the cache
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+Precision = Literal["float32", "bfloat16"]
+
+
+class Scorer(Protocol):
+    """Encoded rows -> logits; what a Ranker needs of a model."""
+
+    kind: str
+
+    def logits(self, inputs: Inputs) -> np.ndarray:
+        """Node logits, (N, T + 1) float; (N, 1) for a single importance-weighted score."""
+        ...
+
+
+class NetworkScorer:
+    """A network in evaluation mode.
+
+    Where the first layer of the trunk is linear in the item vectors, their product with its weights is computed once
+    per item (V x D x H instead of N x D x H multiply-adds): a row then costs a look-up of H numbers. The scores agree
+    with the plain forward pass to rounding. With `precision="bfloat16"` matrix products run in bfloat16: about three
+    times the speed on processors that have it, at about three significant digits in the logits.
+
+    The projections are computed at the first call, so that a ranker that is only loaded costs nothing.
+    """
+
+    kind = "network"
+
+    def __init__(self, network: RankingNetwork, precision: Precision = "float32") -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(f"`precision` must be one of {list(PRECISIONS)}, got {precision!r}")
+        self.network = network.eval()
+        self.precision = precision
+        self._dense: _DensePart | None = None
+
+    def with_precision(self, precision: Precision) -> NetworkScorer:
+        """The same network with matrix products in another precision."""
+        return NetworkScorer(self.network, precision)
+
+    @torch.inference_mode()
+    def logits(self, inputs: Inputs) -> np.ndarray:
+        """Node logits (N, n_nodes) float32, in blocks of `SCORING_ROWS` rows."""
+        # Two threads may both build it at their first calls: the results are equal and the last one stays.
+        dense = self._dense = self._dense or _DensePart(self.network, PRECISIONS[self.precision])
+        n, device = len(inputs), self.network.embedding.weight.device
+        out = torch.empty((n, sum(self.network.towers.widths)), dtype=torch.float32)
+        for start in range(0, n, SCORING_ROWS):
+            block = inputs.slice(start, min(start + SCORING_ROWS, n)).to(device)
+            out[start : start + SCORING_ROWS] = dense(block)
+        return out.numpy()
+
+
+class _DensePart:
+    """The network prepared for scoring: item projections, and weights in the precision of the matrix products."""
+
+    def __init__(self, network: RankingNetwork, dtype: torch.dtype) -> None:
+        self.features, self.dtype = network.features, dtype
+        self.trunk, self.towers = copy.deepcopy(network.trunk), copy.deepcopy(network.towers)
+        self.item_table: Tensor | None = None  # (V + 1, H) projections of the item vectors, bias included
+        first = network.trunk.first_linear
+        if network.vectors is not None and first is not None and not network.has_query:
+            d = network.vectors.shape[1]
+            w = first.weight.detach()
+            chunks = network.vectors.split(65536)
+            self.item_table = torch.cat([F.linear(c, w[:, -d:], first.bias.detach()) for c in chunks]).to(dtype)
+            self.rest_weight = w[:, :-d].t().to(dtype).contiguous()  # (D_in - D, H)
+        self.trunk.to(dtype)
+        if self.towers.first is not None:
+            self.towers.first.to(dtype)  # the last layer of the towers stays in float32
+
+    def __call__(self, inputs: Inputs) -> Tensor:
+        if self.item_table is None:
+            return self.towers(self.trunk(self.features(inputs).to(self.dtype)))
+        assert isinstance(self.trunk, SharedBottom)  # what has a first_linear
+        x = self.features(inputs, with_vectors=False).to(self.dtype)
+        z = torch.addmm(self.item_table.index_select(0, inputs.item_row), x, self.rest_weight)
+        return self.towers(self.trunk.after_first(z))
