@@ -49,9 +49,11 @@ def first_elements(column: pa.Array, limit: int, name: str) -> tuple[pa.Array, n
     if not is_list(column.type):
         raise InputError(Fault(f"must hold lists, got type {column.type}", column=name))
     types = pa.types
-    if types.is_list_view(column.type) or types.is_large_list_view(column.type):
-        column = column.cast(pa.large_list(column.type.value_type))
-    if types.is_fixed_size_list(column.type):
+    is_view = types.is_list_view(column.type) or types.is_large_list_view(column.type)
+    if is_view:  # read as it is: casting a view with null elements to a list loses them (PyArrow 26)
+        starts = column.offsets.to_numpy().astype(np.int64)
+        lengths = column.sizes.to_numpy().astype(np.int64)
+    elif types.is_fixed_size_list(column.type):
         width = column.type.list_size
         starts = (np.arange(len(column), dtype=np.int64) + column.offset) * width
         lengths = np.full(len(column), width, np.int64)
@@ -65,7 +67,7 @@ def first_elements(column: pa.Array, limit: int, name: str) -> tuple[pa.Array, n
     if total == 0:
         return column.values.slice(0, 0), kept
     first, last = int(starts[0]), int(starts[-1] + lengths[-1])
-    if total == last - first:  # nothing is cut and nothing lies under a null: the values as they are
+    if total == last - first and not is_view:  # nothing is cut and nothing lies under a null: the values as they are
         return column.values.slice(first, total), kept
     before = np.cumsum(kept) - kept  # where each row begins in the result
     index = np.arange(total) + np.repeat(starts - before, kept)

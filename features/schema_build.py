@@ -85,26 +85,22 @@ def _key(loc: tuple[str | int, ...]) -> str:
 
 def _take_out(data: dict[str, Any], loc: tuple[str | int, ...], *, missing: bool) -> None:
     """Remove what stands at `loc`, or fill in what is required there, so that the rest can be checked."""
-    node: Any = data
+    node = data
     for part in loc[:-1]:
-        if isinstance(node, dict) and part not in node:
-            node[part] = {}
-        if not isinstance(node, dict) or isinstance(node[part], (str, list, tuple)):
-            break
-        node = node[part]
+        child = node.setdefault(part, {}) if missing else node.get(part)  # type: ignore[arg-type]
+        if not isinstance(child, dict):  # an entry of a list: the list goes, once
+            node.pop(part, None)  # type: ignore[arg-type]
+            return
+        node = child
+    name = str(loc[-1])
+    if missing or (loc in REQUIRED and not isinstance(node.get(name), (dict, type(None)))):
+        node[name] = _stand_in(loc)
+    elif loc in (("files",), ("columns",)):
+        node[name] = {}
     else:
-        part = loc[-1]
-        if missing or (loc in REQUIRED and not isinstance(node.get(part), (dict, type(None)))):
-            node[part] = _stand_in(loc)
-        elif part in TABLES and len(loc) == 1:
-            node[part] = {}
-        else:
-            del node[part]
-        return
-    del node[part]  # an entry of a list: the list goes
+        node.pop(name, None)
 
 
-TABLES = ("files", "columns")
 REQUIRED = {("files", "impressions"), ("columns", "request"), ("columns", "item"), ("position", "column")}
 
 

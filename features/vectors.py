@@ -182,15 +182,14 @@ def _vector_block(column: pa.Array, name: str, width: int | None, faults: _Fault
         width = int(lengths[int(np.argmin(null))]) if len(lengths) else 0
     wrong = (lengths != width) & ~null
     faults.add(name, f"vector must hold {width} numbers as the first one", wrong, at)
-    if null.any() or wrong.any() or width == 0:
-        return None
     values, missing = primitive(elements)
-    block = values.astype(np.float32, copy=False).reshape(-1, width)
-    bad = np.asarray(~np.isfinite(block).all(axis=1))
-    if missing is not None:
-        bad = np.logical_or(bad, missing.reshape(-1, width).any(axis=1))
-    faults.add(name, "vector must hold finite numbers", bad, at)
-    return block
+    values = values.astype(np.float32, copy=False)
+    finite = np.isfinite(values) if missing is None else np.isfinite(values) & ~missing
+    if not finite.all():
+        bad = np.zeros(len(lengths), bool)
+        bad[np.repeat(np.arange(len(lengths)), lengths)[~finite]] = True
+        faults.add(name, "vector must hold finite numbers", bad, at)
+    return None if null.any() or wrong.any() or width == 0 else values.reshape(-1, width)
 
 
 def _key(chunks: list[pa.Array], name: str, data_type: pa.DataType, faults: _Faults) -> Vocabulary | None:

@@ -5,9 +5,8 @@ Only typer is imported here, so that `galleryrank --help` is quick.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -33,16 +32,16 @@ Logged = Annotated[
 @app.command(epilog="Example: galleryrank check log.parquet --out dataset.toml")
 def check(
     log: Annotated[Path, typer.Argument(help="a dataset.toml, its folder, or a Parquet log to draft one for")],
-    out: Annotated[Path | None, typer.Option("--out", help="write the drafted dataset.toml here, not to stdout")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="write the drafted dataset.toml here")] = None,
     quiet: Quiet = False,
-) -> int:
+) -> None:
     """List a log's faults; for a bare Parquet log draft its dataset.toml first. Trains nothing."""
     from galleryrank.check import check_log
 
-    return check_log(log, out, quiet)
+    raise typer.Exit(check_log(log, out, quiet))
 
 
-@app.command(epilog="Example: galleryrank fit dataset.toml --out runs/a --set training.epochs=5 --set correction=factored")
+@app.command(epilog="Example: galleryrank fit dataset.toml --out runs/a --set training.epochs=5")
 def fit(
     dataset: Annotated[Path, typer.Argument(help="a dataset.toml or its folder")],
     out: Out,
@@ -64,7 +63,7 @@ def score(
     out: Out,
     utility: Annotated[str | None, typer.Option("--utility", help="other weights: click=1,long_click=2")] = None,
     logged_position: Logged = False,
-    precision: Annotated[str, typer.Option("--precision", help="float32, or bfloat16: about 3 times as fast")] = "float32",
+    precision: Annotated[str, typer.Option("--precision", help="float32, or bfloat16: faster")] = "float32",
     quiet: Quiet = False,
 ) -> None:
     """Score a log of any size, Parquet to Parquet, in bounded memory."""
@@ -104,15 +103,12 @@ def demo(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    return run(lambda: _dispatch(sys.argv[1:] if arguments is None else arguments))
+    return run(lambda: _dispatch(arguments))
 
 
-def _dispatch(arguments: list[str]) -> int | None:
+def _dispatch(arguments: list[str] | None) -> int:
     try:
-        result: Any = app(args=arguments, prog_name="galleryrank", standalone_mode=False)
-    except typer.TyperException as error:  # a mistyped option, a missing argument
-        error.show()
-        return error.exit_code
-    except typer.Abort as error:
-        raise KeyboardInterrupt from error
-    return result if isinstance(result, int) else 0
+        app(args=arguments, prog_name="galleryrank")
+    except SystemExit as stop:  # how typer ends, with 2 for a mistyped option
+        return stop.code if isinstance(stop.code, int) else 0
+    return 0

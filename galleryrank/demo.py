@@ -18,9 +18,11 @@ from galleryrank.settings import RunConfig
 from multitask import TrainingConfig
 from ranking import Ranker, score_parquet
 from ranking.fitting import training_rate
+from ranking.heads import Stage
 
 NEGATIVE_RATE = 0.1
 REQUESTS = 50_000
+STAGES: tuple[Stage, ...] = ("sampled", "naive", "corrected", "calibrated")
 SHOWN = 5  # candidates of the example request
 
 
@@ -30,7 +32,10 @@ def run_demo(out: Path, seed: int, quiet: bool) -> None:
     run = RunDirectory(out)
     if run.record_file.exists() and json.loads(run.record_file.read_text())["settings"]["seed"] != seed:
         raise InputError(Fault("holds a demo with another seed: choose another --out", file=out))
-    say(f"[bold]generating a marketplace[/bold]: {REQUESTS:,} requests; a negative row is logged with probability {NEGATIVE_RATE:g}")
+    say(
+        f"[bold]generating a marketplace[/bold]: {REQUESTS:,} requests; of the rows without engagement that training "
+        f"sees only {NEGATIVE_RATE:.0%} are in the log"
+    )
     dataset = Dataset.open(make_world(out / "world", seed=seed, requests=REQUESTS, negative_rate=NEGATIVE_RATE))
     settings = RunConfig(seed=seed, training=TrainingConfig(seed=seed))
     if run.model.is_dir():
@@ -53,21 +58,21 @@ def _truth(ranker: Ranker, dataset: Dataset, out: Path, say: Log) -> None:
     logits = ranker.scorer.logits(log.inputs)
     rate = training_rate(ranker.schema, ranker.config, log)
     means = {
-        stage: np.exp(ranker.log_probabilities(logits, rate, stage, logged_position=True)).mean(0)  # type: ignore[arg-type]
-        for stage in ("sampled", "naive", "corrected", "calibrated")
+        stage: np.exp(ranker.log_probabilities(logits, rate, stage, logged_position=True)).mean(0)
+        for stage in STAGES
     }
-    table = [
-        {"head": head} | {s: float(m[j]) for s, m in means.items()} | {"true": float(true[f"true_{head}"].to_numpy().mean())}
+    table: dict[str, dict[str, float]] = {
+        head: {stage: float(mean[j]) for stage, mean in means.items()} | {"true": float(np.mean(true[f"true_{head}"]))}
         for j, head in enumerate(ranker.heads)
-    ]
+    }
     (out / "truth.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     say.table(
         "Mean probability on the test rows, at their logged positions, against the truth",
         ("head", "raw", "per-head formula", "corrected", "after refit", "true", "corrected / true"),
         [
-            (r["head"], *(format_number(r[k]) for k in ("sampled", "naive", "corrected", "calibrated", "true")),
+            (head, *(format_number(r[k]) for k in ("sampled", "naive", "corrected", "calibrated", "true")),
              format_number(r["corrected"] / r["true"]))
-            for r in table
+            for head, r in table.items()
         ],
     )  # fmt: skip
 

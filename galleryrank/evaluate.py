@@ -70,7 +70,8 @@ def print_heads(metrics: dict[str, Any], say: Log) -> None:
         cells = [name, f"{head['positives']:,}"]
         for key, _ in shown:
             e = head[key]
-            cells.append(f"{format_number(e['value'])}\n{format_interval(e['low'], e['high'])}" if e["value"] is not None else "-")
+            interval = format_interval(e["low"], e["high"])
+            cells.append("-" if e["value"] is None else f"{format_number(e['value'])}\n{interval}")
         rows.append(cells)
     title = f"{metrics['rows']:,} rows, {metrics['requests']:,} requests; 95 % intervals clustered by request"
     say.table(title, ("head", "positives", *(label for _, label in shown)), rows)

@@ -73,7 +73,7 @@ def fit_boosters(
         train, held_out = (
             _node_data(m, r, node, categorical, config.trees) for m, r in ((x, rows), (xv, validation))
         )
-        callbacks = []
+        callbacks: list[Any] = []
         if config.trees.early_stopping:
             callbacks.append(lightgbm.early_stopping(config.trees.early_stopping, verbose=False))
         booster = lightgbm.train(

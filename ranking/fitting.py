@@ -79,7 +79,7 @@ def fit_prepared(
     config: RankerConfig,
     *,
     checkpoint: Path | None = None,
-    progress: bool = False,
+    progress: bool | None = False,
     device: str | None = None,
     log: Callable[[str], None] = lambda _: None,
 ) -> Ranker:
@@ -180,7 +180,7 @@ def _fit_scorer(
     loss: Callable[[np.ndarray], float],
     *,
     checkpoint: Path | None,
-    progress: bool,
+    progress: bool | None,
     device: str | None,
     log: Callable[[str], None],
 ) -> tuple[Scorer, dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""The multi-head network: embeddings, numbers and item vectors into a shared trunk, one logit per node [Pinterest 2020]."""
+"""The multi-head network: embeddings, numbers and item vectors into a shared trunk, one logit per node.
+
+The architecture of [Pinterest 2020], figure 2: shared feature and fully connected layers, one output per engagement.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ class RankingNetwork(nn.Module):
 
     `n_nodes` outputs; `vectors` (V + 1, D) or None, row 0 for items without a vector.
     """
+
+    vectors: Tensor | None
 
     def __init__(self, encoders: Encoders, config: NetworkConfig, n_nodes: int, vectors: Tensor | None = None) -> None:
         super().__init__()
@@ -64,10 +69,10 @@ class RankingNetwork(nn.Module):
         if self.config.embedding_dropout:
             parts = [self.embedding_dropout(p) for p in parts]
         parts.append(inputs.numeric)
-        if self.vectors is not None and with_vectors:
+        if self.vectors is not None and inputs.item_row is not None and with_vectors:
             v = self.vectors.index_select(0, inputs.item_row)  # (B, D)
             parts.append(v)
-            if self.has_query:
+            if self.has_query and inputs.query_row is not None:
                 w = self.vectors.index_select(0, inputs.query_row)
                 parts += [w, F.cosine_similarity(v, w, dim=1).unsqueeze(1)]
         if torch.is_autocast_enabled(inputs.numeric.device.type):
@@ -78,4 +83,5 @@ class RankingNetwork(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Node logits, (B, n_nodes)."""
-        return self.towers(self.trunk(self.features(inputs)))
+        logits: Tensor = self.towers(self.trunk(self.features(inputs)))
+        return logits

@@ -49,7 +49,7 @@ def fit_network(
     validation_loss: Callable[[np.ndarray], float],
     *,
     checkpoint: Path | None,
-    progress: bool,
+    progress: bool | None,
     device: str | None,
 ) -> tuple[NetworkScorer, dict[str, Any]]:
     """Train until the validation loss stops falling; returns the best epoch's (averaged) network and the history.

@@ -50,7 +50,7 @@ class Ranker:
         config: RankerConfig | None = None,
         *,
         checkpoint: Path | None = None,
-        progress: bool = False,
+        progress: bool | None = False,
         device: str | None = None,
         log: Callable[[str], None] | None = None,
     ) -> Ranker:
@@ -177,7 +177,7 @@ class Ranker:
                 out |= {f"{UTILITY}_{h}": parts[:, j] for j, h in enumerate(self.heads)}
         ranked = pd.DataFrame(out)
         rank, order = _rank_within(ranked.get(columns.request), ranked[columns.item], order_by)
-        ranked.insert(ranked.columns.get_loc(columns.item) + 1, "rank", rank)
+        ranked.insert(list(ranked.columns).index(columns.item) + 1, "rank", rank)
         ranked = ranked.iloc[order]
         if k is not None:
             ranked = ranked[ranked["rank"] <= k]
@@ -207,7 +207,10 @@ class Ranker:
 
     @classmethod
     def load(cls, directory: str | Path, *, device: str = "cpu") -> Ranker:
-        """Read a model directory; checksums, names, shapes and types are checked first, InputError names what is off."""
+        """Read a model directory; checksums, names, shapes and types are checked first.
+
+        Raises InputError naming each file or tensor that is not as it was saved.
+        """
         from ranking.artifact import load_ranker
 
         return load_ranker(Path(directory), device)

@@ -72,9 +72,10 @@ class _DensePart:
     def __init__(self, network: RankingNetwork, dtype: torch.dtype) -> None:
         self.features, self.dtype = network.features, dtype
         self.trunk, self.towers = copy.deepcopy(network.trunk), copy.deepcopy(network.towers)
+        self.shared = self.trunk if isinstance(self.trunk, SharedBottom) else None
         self.item_table: Tensor | None = None  # (V + 1, H) projections of the item vectors, bias included
         first = network.trunk.first_linear
-        if network.vectors is not None and first is not None and not network.has_query:
+        if network.vectors is not None and self.shared is not None and first is not None and not network.has_query:
             d = network.vectors.shape[1]
             w = first.weight.detach()
             chunks = network.vectors.split(65536)
@@ -85,9 +86,8 @@ class _DensePart:
             self.towers.first.to(dtype)  # the last layer of the towers stays in float32
 
     def __call__(self, inputs: Inputs) -> Tensor:
-        if self.item_table is None:
-            return self.towers(self.trunk(self.features(inputs).to(self.dtype)))
-        assert isinstance(self.trunk, SharedBottom)  # what has a first_linear
+        if self.item_table is None or self.shared is None or inputs.item_row is None:
+            return self.towers(self.trunk(self.features(inputs).to(self.dtype)))  # type: ignore[no-any-return]
         x = self.features(inputs, with_vectors=False).to(self.dtype)
         z = torch.addmm(self.item_table.index_select(0, inputs.item_row), x, self.rest_weight)
-        return self.towers(self.trunk.after_first(z))
+        return self.towers(self.shared.after_first(z))  # type: ignore[no-any-return]

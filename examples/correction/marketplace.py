@@ -39,7 +39,7 @@ def settings(mode: str, seed: int) -> RankerConfig:
     training = TrainingConfig(
         epochs=30, batch_size=4096, learning_rate=2e-3, schedule="cosine", patience=6, precision="float32", seed=seed
     )
-    return RankerConfig(correction=mode, network=NetworkConfig(hidden=(64, 32), dropout=0.0), training=training)
+    return RankerConfig(correction=mode, network=NetworkConfig(hidden=(32, 16), dropout=0.0), training=training)
 
 
 def ratios(p: np.ndarray, true: np.ndarray, p_any: np.ndarray) -> np.ndarray:

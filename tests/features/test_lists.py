@@ -28,7 +28,7 @@ def by_hand(rows: list[list[str | None] | None], length: int, offset: int) -> li
 def test_equals_a_loop(rows: list[list[str | None] | None], length: int, start: int) -> None:
     vocabulary = Vocabulary("filters", "string", ["b", "a"])
     column = pa.array(rows, pa.list_(pa.string()))
-    layouts = [column, column.cast(pa.large_list(pa.large_string())), column.cast(pa.list_view(pa.string()))]
+    layouts = [column, column.cast(pa.large_list(pa.large_string())), pa.array(rows, pa.list_view(pa.string()))]
     for layout in layouts:
         sliced = layout.slice(start)
         out = np.empty((len(sliced), length), np.int32)
