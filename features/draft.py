@@ -74,6 +74,8 @@ def draft_schema(path: Path | str) -> str:
         for name, file in joined.items()
         if name != "vectors"
     }
+    for name in [name for name in joined if name != "vectors"]:
+        guess.disambiguate(schema_of(joined[name]).names)
     lines = [f"# A draft from {main.name}: every line is a guess; read each one.", ""]
     lines += [f"name = {quoted(main.parent.resolve().name if path.is_dir() else main.stem)}", "", "[files]"]
     lines += [f"impressions = {quoted(main.name)}"]

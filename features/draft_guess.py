@@ -59,6 +59,12 @@ class Guess:
         """The column of a single part."""
         return self.lines[part][0] if part in self.lines else None
 
+    def disambiguate(self, others: Sequence[str]) -> None:
+        """Write features of the log that another table has too with their table."""
+        for features in (self.categorical, self.numeric):
+            for name in [name for name in features if name in others]:
+                features[f"impressions.{name}"] = features.pop(name)
+
     @property
     def taken(self) -> set[str]:
         """Columns that have a part already."""

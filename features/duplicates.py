@@ -29,6 +29,7 @@ def repeated(hashes: np.ndarray) -> np.ndarray:
     """
     ordered = np.sort(hashes)
     shared = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    del ordered  # eight bytes per row
     if not len(shared):
         return np.empty(0, np.int64)
     place = np.minimum(np.searchsorted(shared, hashes), len(shared) - 1)
@@ -49,8 +50,10 @@ def duplicate_rows(dataset: Log, hashes: np.ndarray | None = None) -> np.ndarray
     """
     request, item = dataset.schema.columns.request, dataset.schema.columns.item
     if hashes is None:
-        parts = [pair_hashes(b.table.column(request), b.table.column(item)) for b in dataset.raw([request, item])]
-        hashes = np.concatenate(parts) if parts else np.empty(0, np.uint64)
+        hashes = np.empty(dataset.num_rows, np.uint64)
+        for batch in dataset.raw([request, item]):
+            pair = pair_hashes(batch.table.column(request), batch.table.column(item))
+            hashes[batch.start : batch.start + len(pair)] = pair
     suspects = repeated(hashes)
     if not len(suspects):
         return suspects

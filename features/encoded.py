@@ -109,9 +109,6 @@ def encode_log(
 ) -> EncodedLog:
     """Encode all rows of a role in one streamed pass into tensors allocated beforehand.
 
-    Where the schema declares a negative rate for the role but names no `keep_prob` column, keep_prob follows from the
-    declaration: 1 for protected rows, the rate for the others.
-
     Parameters
     ----------
     dataset : Dataset
@@ -176,9 +173,6 @@ def encode_log(
         rate = torch.from_numpy(rates[:at])
     elif sampled and schema.sampling is not None and schema.sampling.negative_rate is not None:
         rate = float(schema.sampling.negative_rate)
-    if keep_column is None and sampled:
-        unprotected = protected[:at] == 0
-        keep_prob[:at][unprotected] = rates[:at][unprotected] if rates is not None else rate
     return EncodedLog(
         inputs.slice(0, at),
         torch.from_numpy(labels[:at]),

@@ -109,7 +109,7 @@ class Log:
         InputError
             No table has the column, some file of the table lacks it, or several tables have it.
         """
-        if name in self.types["impressions"] and "." in name:
+        if name in self.types["impressions"] and ("." in name or name in self.schema.own_columns):
             return "impressions", name
         table, dot, column = name.partition(".")
         if dot and table in TABLES:

@@ -223,13 +223,18 @@ class Schema(_Part):
         return [*self.columns.categorical, *self.columns.numeric]
 
     @property
+    def own_columns(self) -> list[str]:
+        """Columns that stand in the impressions themselves: ids, time, position, weights, labels."""
+        c = self.columns
+        parts = [c.request, c.item, c.user, c.time, c.query_item, c.keep_prob, c.propensity]
+        parts += [self.position.column if self.position else None, *self.label_columns, *self.protected_by]
+        return list(dict.fromkeys(name for name in parts if name is not None))
+
+    @property
     def named_columns(self) -> list[str]:
         """Every column that the schema names, once each."""
-        c = self.columns
-        roles = [c.request, c.item, c.user, c.time, c.query_item, c.keep_prob, c.propensity]
-        roles += [self.position.column if self.position else None]
-        roles += [self.sampling.negative_rate_column if self.sampling else None, self.split.column]
-        named = [*roles, *self.feature_columns, *c.holdout, *self.label_columns, *self.protected_by]
+        rate = self.sampling.negative_rate_column if self.sampling else None
+        named = [*self.own_columns, rate, self.split.column, *self.feature_columns, *self.columns.holdout]
         return list(dict.fromkeys(name for name in named if name is not None))
 
     def parent(self, head: str) -> str | None:

@@ -128,9 +128,16 @@ def one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def modern(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Replace the string-view layout (Polars), which few Arrow functions read, by large strings."""
-    if pa.types.is_string_view(column.type):
-        return column.cast(pa.large_string())
+    """Replace the string-view layout (Polars), which few Arrow functions read, by large strings, also inside lists."""
+    types, data_type, text = pa.types, column.type, pa.large_string()
+    if types.is_string_view(data_type):
+        return column.cast(text)
+    if types.is_dictionary(data_type) and types.is_string_view(data_type.value_type):
+        return column.cast(pa.dictionary(data_type.index_type, text))
+    if types.is_fixed_size_list(data_type) and types.is_string_view(data_type.value_type):
+        return column.cast(pa.list_(text, data_type.list_size))
+    if (types.is_list(data_type) or types.is_large_list(data_type)) and types.is_string_view(data_type.value_type):
+        return column.cast(pa.large_list(text))
     return column
 
 

@@ -127,14 +127,15 @@ def _checked(dataset: Log, findings: Findings, lost: set[str]) -> ValidationRepo
     by_row = RowChecks(dataset, findings, usable, roles)
     sampling = SamplingChecks(dataset, findings, usable, roles)
     pairs = usable.issuperset([columns.request, columns.item])
-    hashes = [np.empty(0, np.uint64)]
+    hashes = np.empty(dataset.num_rows if pairs else 0, np.uint64)
     needed = list(dict.fromkeys([*by_row.columns, *sampling.columns]))
     for batch in dataset.raw(needed) if needed else ():
         by_row.check(batch, last_time)
         sampling.check(batch)
         if pairs:
-            hashes.append(pair_hashes(batch.table.column(columns.request), batch.table.column(columns.item)))
-    repeats = duplicate_rows(dataset, np.concatenate(hashes)) if pairs else np.empty(0, np.int64)
+            pair = pair_hashes(batch.table.column(columns.request), batch.table.column(columns.item))
+            hashes[batch.start : batch.start + len(pair)] = pair
+    repeats = duplicate_rows(dataset, hashes) if pairs else np.empty(0, np.int64)
     if schema.policy.duplicates == "error":
         _duplicates(dataset, repeats, findings)
     if not dataset.num_rows:

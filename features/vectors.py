@@ -17,7 +17,7 @@ from features.reading import open_parquet, read_batches
 from features.tables import Block, primitive
 from features.vocabulary import Vocabulary, key_kind, type_fault
 
-BATCH_ROWS = 8192  # 16 MB of 512 float32 numbers
+BATCH_ROWS = 1024  # 2 MB of 512 float32 numbers; the decoder holds several times that
 
 
 class ItemVectors:

@@ -19,13 +19,8 @@ def run(command: Callable[[], int | None]) -> int:
     Bad input (an InputError, or a file that cannot be opened) prints its faults and nothing else. Any other exception
     is ours to mend: it prints its traceback and exits with 70, never with 1, which means a regression.
     """
-    from features import InputError
-
     try:
         return command() or PASS
-    except InputError as error:
-        _say(f"error: {error}" if len(error.faults) == 1 else f"{len(error.faults)} errors:\n{error}")
-        return BAD_INPUT
     except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
         _say(f"error: {error.filename}: {error.strerror}")
         return BAD_INPUT
@@ -35,9 +30,15 @@ def run(command: Callable[[], int | None]) -> int:
     except BrokenPipeError:  # the reader of our output went away, e.g. `| head`
         sys.stderr.close()
         return PASS
-    except Exception:
+    except Exception as error:
         import traceback
 
+        from features import InputError  # here, so that `--help` need not load it
+
+        if isinstance(error, InputError):
+            many = len(error.faults) > 1
+            _say(f"{len(error.faults)} errors:\n{error}" if many else f"error: {error}")
+            return BAD_INPUT
         traceback.print_exc()
         _say("internal error: this is a fault of galleryrank, not of your input")
         return INTERNAL_ERROR

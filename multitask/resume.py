@@ -88,9 +88,10 @@ class TrainingState:
         self.average.steps = position.pop("average_steps")
         position["loss_sum"] = position["loss_sum"][distributed.rank()]
         self.position = Position(**{**position, "history": History.from_dict(position["history"])})
-        torch.set_rng_state(tensors["random.cpu"][distributed.rank()])
+        # Copied: torch reads a row's state from the start of the memory it lies in.
+        torch.set_rng_state(tensors["random.cpu"][distributed.rank()].clone())
         if device.type == "cuda" and "random.cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["random.cuda"][distributed.rank()], device)
+            torch.cuda.set_rng_state(tensors["random.cuda"][distributed.rank()].clone(), device)
         return True
 
 

@@ -70,24 +70,28 @@ class _DensePart:
     """The network prepared for scoring: item projections, and weights in the precision of the matrix products."""
 
     def __init__(self, network: RankingNetwork, dtype: torch.dtype) -> None:
-        self.features, self.dtype = network.features, dtype
-        self.trunk, self.towers = copy.deepcopy(network.trunk), copy.deepcopy(network.towers)
-        self.shared = self.trunk if isinstance(self.trunk, SharedBottom) else None
+        self.network, self.features, self.dtype = network, network.features, dtype
+        self.shared: SharedBottom | None = None
+        if not isinstance(network.trunk, SharedBottom):
+            return  # experts and cross layers mix precisions: they are left to autocast
+        self.shared, self.towers = copy.deepcopy(network.trunk).to(dtype), copy.deepcopy(network.towers)
+        if self.towers.first is not None:
+            self.towers.first.to(dtype)  # the last layer of the towers stays in float32
         self.item_table: Tensor | None = None  # (V + 1, H) projections of the item vectors, bias included
         first = network.trunk.first_linear
-        if network.vectors is not None and self.shared is not None and first is not None and not network.has_query:
+        if network.vectors is not None and first is not None and not network.has_query:
             d = network.vectors.shape[1]
             w = first.weight.detach()
             chunks = network.vectors.split(65536)
             self.item_table = torch.cat([F.linear(c, w[:, -d:], first.bias.detach()) for c in chunks]).to(dtype)
             self.rest_weight = w[:, :-d].t().to(dtype).contiguous()  # (D_in - D, H)
-        self.trunk.to(dtype)
-        if self.towers.first is not None:
-            self.towers.first.to(dtype)  # the last layer of the towers stays in float32
 
     def __call__(self, inputs: Inputs) -> Tensor:
-        if self.item_table is None or self.shared is None or inputs.item_row is None:
-            return self.towers(self.trunk(self.features(inputs).to(self.dtype)))  # type: ignore[no-any-return]
+        if self.shared is None:
+            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+                return self.network(inputs)  # type: ignore[no-any-return]
+        if self.item_table is None or inputs.item_row is None:
+            return self.towers(self.shared(self.features(inputs).to(self.dtype)))  # type: ignore[no-any-return]
         x = self.features(inputs, with_vectors=False).to(self.dtype)
         z = torch.addmm(self.item_table.index_select(0, inputs.item_row), x, self.rest_weight)
         return self.towers(self.shared.after_first(z))  # type: ignore[no-any-return]

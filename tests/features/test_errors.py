@@ -26,7 +26,9 @@ def test_a_fault_of_a_configuration_file_says_its_key() -> None:
 
 
 def test_an_error_prints_one_line_per_fault_and_says_how_rows_are_counted() -> None:
-    error = InputError([Fault("is missing", "a.parquet", "click"), Fault("must not be null", "b.parquet", "item", row=3)])
+    error = InputError(
+        [Fault("is missing", "a.parquet", "click"), Fault("must not be null", "b.parquet", "item", row=3)]
+    )
     assert str(error).splitlines() == [
         "a.parquet: column `click`: is missing",
         "b.parquet: column `item`, row 3: must not be null",

@@ -225,12 +225,28 @@ def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
 
 
 JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers(-2, 2) | st.floats(0, 2) | st.sampled_from(["", "click", "time", "x", "2d"]),
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.floats(0, 2)
+    | st.sampled_from(["", "click", "time", "x", "2d"]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["column", "implies", "by"]), inner),
     max_leaves=4,
 )
 KEYS = ["files", "columns", "heads", "position", "sampling", "split", "policy", "name", "junk"]
-PARTS = ["impressions", "request", "item", "time", "numeric", "click", "long", "column", "negative_rate", "by", "fractions"]
+PARTS = [
+    "impressions",
+    "request",
+    "item",
+    "time",
+    "numeric",
+    "click",
+    "long",
+    "column",
+    "negative_rate",
+    "by",
+    "fractions",
+]
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), JUNK | st.dictionaries(st.sampled_from(PARTS), JUNK, max_size=4)))
@@ -238,12 +254,16 @@ def test_whatever_a_toml_holds_gives_a_schema_or_an_input_error(data: dict[str, 
     try:
         schema = Schema.from_dict(data)
     except InputError as error:
-        assert all("\0" not in str(fault) for fault in error.faults)
+        said = str(error)
     else:
-        assert Schema.from_dict(schema.to_dict()) == schema
+        said = "" if Schema.from_dict(schema.to_dict()) == schema else "does not survive to_dict"
+    assert "\0" not in said
+    assert said != "does not survive to_dict"
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("24h", 86400), ("2d", 172800), ("1w", 604800)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("24h", 86400), ("2d", 172800), ("1w", 604800)]
+)
 def test_durations(text: str, seconds: int) -> None:
     assert parse_duration(text) == seconds
 

@@ -54,6 +54,21 @@ def test_polars_speaks_the_stream_interface() -> None:
     assert as_arrow(frame).to_pylist() == frame.to_dicts()
 
 
+def test_the_string_view_layout_is_replaced_everywhere() -> None:
+    view, text = pa.string_view(), pa.large_string()
+    for before, values, after in (
+        (view, ["a", None], text),
+        (pa.list_(view), [["a", None], None], pa.large_list(text)),
+        (pa.large_list(view), [["a", None], None], pa.large_list(text)),
+        (pa.list_(view, 1), [["a"], ["b"]], pa.list_(text, 1)),
+    ):
+        column = Columns(pa.table({"x": pa.array(values, before)})).block("x", 0, 2)
+        assert column.type == after
+        assert column.to_pylist() == values
+    labels = pa.DictionaryArray.from_arrays(pa.array([1, None]), pa.array(["a", "b"], view))
+    assert Columns({"x": labels}).block("x", 0, 2).to_pylist() == ["b", None]
+
+
 def test_numpy_columns_stay_what_they_are() -> None:
     array = np.arange(4.0)
     assert Columns({"x": array}).block("x", 1, 3).base is array

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from multitask.optimizers import parameter_groups
 from multitask.config import TrainingConfig
+from multitask.optimizers import parameter_groups
 from multitask.tasks import Task
 from multitask.weighting import Equal, Fixed, InverseVariance, Uncertainty, make_weighting
 

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evaluation.reliability import expected_calibration_error, reliability_table, score_histogram, wilson_interval
+
+
+def log(rows: int = 20_000) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    p = rng.beta(0.6, 12.0, rows)
+    return (rng.random(rows) < p).astype(float), p, rng.choice([1.0, 10.0], rows), rng.integers(0, rows // 8, rows)
+
+
+def test_the_bins_add_up_to_the_whole() -> None:
+    y, p, w, request = log()
+    table = reliability_table(y, p, w, groups=request, bins=15)
+    assert len(table) == 15
+    assert table["share"].sum() == pytest.approx(1.0)
+    assert table["share"].to_numpy() == pytest.approx(1 / 15, abs=2e-3)
+    assert table["rows"].sum() == len(y)
+    assert table["positives"].sum() == y.sum()
+    assert (table["share"] * table["observed"]).sum() == pytest.approx(np.average(y, weights=w))
+    assert (table["weight"] * table["predicted"]).sum() == pytest.approx(w @ p)
+    assert (table["low"].to_numpy()[1:] > table["high"].to_numpy()[:-1]).all()
+    assert table["predicted"].between(table["low"], table["high"]).all()
+    assert table["observed"].between(table["observed_low"], table["observed_high"]).all()
+
+
+def test_a_calibrated_model_stays_inside_its_bands() -> None:
+    y, p, w, request = log(50_000)
+    table = reliability_table(y, p, w, groups=request)
+    inside = (table["observed_low"] <= table["predicted"]) & (table["predicted"] <= table["observed_high"])
+    assert inside.sum() >= 17
+    halved = reliability_table(y, p / 2, w, groups=request)
+    assert (halved["observed_low"] > halved["predicted"]).iloc[10:].all()  # the bins with enough positives to tell
+
+
+def test_equal_predictions_share_a_bin_and_missing_labels_are_left_out() -> None:
+    y = np.array([0.0, 1.0, np.nan, 1.0, 0.0, 1.0])
+    table = reliability_table(y, [0.2, 0.2, 0.2, 0.2, 0.7, 0.7], bins=10)
+    assert table["rows"].tolist() == [3, 2]
+    assert table["observed"].tolist() == pytest.approx([2 / 3, 1 / 2])
+    assert table["bin"].tolist() == [0, 1]
+
+
+def test_real_outcomes_have_a_band_around_their_mean() -> None:
+    rng = np.random.default_rng(1)
+    score = rng.normal(size=4_000)
+    outcome = score + rng.normal(size=4_000)
+    table = reliability_table(outcome, score, bins=8)
+    half = (table["observed_high"] - table["observed_low"]) / 2
+    assert half.to_numpy() == pytest.approx(1.96 / np.sqrt(500), rel=0.15)
+    assert (table["observed"] - table["predicted"]).abs().max() < 0.15
+
+
+def test_wilson_is_known_at_its_ends() -> None:
+    z = 1.959963984540054
+    assert wilson_interval(0.0, 10.0) == pytest.approx((0.0, z**2 / (10 + z**2)))
+    assert wilson_interval(1.0, 10.0) == pytest.approx((10 / (10 + z**2), 1.0))
+    low, high = wilson_interval(0.3, 50.0)
+    assert low < 0.3 < high
+    # the bounds solve (p - rate)^2 = z^2 p (1 - p) / n [Wilson 1927]
+    for bound in (low, high):
+        assert (bound - 0.3) ** 2 == pytest.approx(z**2 * bound * (1 - bound) / 50)
+
+
+def test_the_band_of_independent_rows_is_wilsons() -> None:
+    y = np.array([1.0] * 30 + [0.0] * 70)
+    line = reliability_table(y, np.full(100, 0.3), bins=1).iloc[0]
+    assert (line["observed_low"], line["observed_high"]) == pytest.approx(wilson_interval(0.3, 100.0), abs=1e-3)
+
+
+def test_requests_that_move_together_widen_the_band() -> None:
+    y = np.repeat([1.0, 0.0] * 20, 10)
+    alone = reliability_table(y, np.full(400, 0.5), bins=1).iloc[0]
+    together = reliability_table(y, np.full(400, 0.5), groups=np.repeat(np.arange(40), 10), bins=1).iloc[0]
+    width = [line["observed_high"] - line["observed_low"] for line in (alone, together)]
+    assert width[1] == pytest.approx(np.sqrt(10) * width[0], rel=0.1)
+
+
+@pytest.mark.parametrize("scale", ["log", "linear"])
+def test_the_histogram_holds_every_row_once(scale: str) -> None:
+    _, p, w, _ = log()
+    table = score_histogram(np.append(p, 0.0), np.append(w, 3.0), bins=30, scale=scale)  # type: ignore[arg-type]
+    assert len(table) == 30
+    assert table["share"].sum() == pytest.approx(1.0)
+    assert table["rows"].sum() == len(p) + 1
+    inside = (p >= table.loc[20, "low"]) & (p < table.loc[20, "high"])
+    assert table.loc[20, "rows"] == inside.sum()
+    assert table.loc[20, "share"] == pytest.approx(w[inside].sum() / (w.sum() + 3.0))
+    widths = np.diff(np.log(table["low"])) if scale == "log" else np.diff(table["low"])
+    assert widths == pytest.approx(widths[0])
+
+
+def test_one_value_has_a_histogram_too() -> None:
+    table = score_histogram([0.1, 0.1], bins=3)
+    assert table["share"].tolist() == [0.0, 1.0, 0.0]
+
+
+def test_halving_every_prediction_hardly_moves_ece() -> None:
+    """Methods 1.3: "at a base rate of 0.9 % halving every prediction moves ECE to a harmless-looking 0.0048"."""
+    rng = np.random.default_rng(0)
+    p = rng.beta(0.9, 99.1, 50_000)
+    y = (rng.random(50_000) < p).astype(float)
+    ece = expected_calibration_error(reliability_table(y, p / 2))
+    assert ece == pytest.approx(0.0045, abs=0.001)
+
+
+def test_errors() -> None:
+    with pytest.raises(ValueError, match="`bins` must be at least 1, got 0"):
+        reliability_table([1, 0], [0.1, 0.2], bins=0)
+    with pytest.raises(ValueError, match="`predictions` must be numbers without NaN"):
+        reliability_table([1, 0], [0.1, np.nan])
+    with pytest.raises(ValueError, match="`labels` must hold at least one label with weight"):
+        reliability_table([np.nan], [0.1])
+    with pytest.raises(ValueError, match=r"`scores` must be >= 0 on the log scale, got -1"):
+        score_histogram([-1.0, 1.0])
+    with pytest.raises(ValueError, match="`weights` must have a positive sum, got 0"):
+        score_histogram([1.0], [0.0])

@@ -1,0 +1,87 @@
+"""Parquet to Parquet: the scores of `predict`, in any batch size, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features import InputError
+from ranking import Prepared, Ranker, score_parquet
+
+
+@pytest.fixture(scope="module")
+def log(prepared: Prepared, ranker: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of candidates in two row groups, with string columns that nothing reads."""
+    columns = ["request_id", *ranker.encoders.required_columns(serving_position=False)]
+    rows = prepared.dataset.table("test", list(dict.fromkeys(columns))).slice(0, 1000)
+    rows = rows.append_column("note", pa.array(["x"] * len(rows)))
+    path = tmp_path_factory.mktemp("log") / "log.parquet"
+    pq.write_table(rows, path, row_group_size=600)
+    return path
+
+
+@pytest.mark.parametrize("batch_rows", [64, 100_000])
+def test_scores_are_those_of_predict(ranker: Ranker, log: Path, tmp_path: Path, batch_rows: int) -> None:
+    counted: list[int] = []
+    rows = score_parquet(ranker, log, tmp_path / "s.parquet", batch_rows=batch_rows, progress=counted.append)
+    scores = pd.read_parquet(tmp_path / "s.parquet")
+    candidates = pd.read_parquet(log)
+    assert rows == len(scores) == sum(counted) == 1000
+    assert list(scores.columns) == [
+        "request_id", "item_id", "user_id", "position", "closeup", "click", "long_click", "save", "any", "utility",
+    ]  # fmt: skip
+    for key in ("request_id", "item_id"):
+        assert scores[key].equals(candidates[key])
+    np.testing.assert_allclose(scores[list(ranker.heads)], ranker.predict(candidates), rtol=1e-5)
+    np.testing.assert_allclose(scores["utility"], ranker.utility.score(ranker.predict(candidates)), rtol=1e-5)
+
+
+def test_bfloat16_is_close(ranker: Ranker, log: Path, tmp_path: Path) -> None:
+    score_parquet(ranker, log, tmp_path / "s.parquet", precision="bfloat16")
+    scores = pd.read_parquet(tmp_path / "s.parquet")[list(ranker.heads)].to_numpy()
+    exact = ranker.predict(pd.read_parquet(log)).to_numpy()
+    assert 0 < np.abs(np.log(scores / exact)).max() < 0.1
+
+
+def test_the_single_head_writes_its_score(importance: Ranker, log: Path, tmp_path: Path) -> None:
+    score_parquet(importance, log, tmp_path / "s.parquet")
+    assert pq.read_schema(tmp_path / "s.parquet").names[-1] == "score"
+
+
+def test_trees_write_the_same_columns(trees: Ranker, ranker: Ranker, log: Path, tmp_path: Path) -> None:
+    score_parquet(trees, log, tmp_path / "t.parquet")
+    score_parquet(ranker, log, tmp_path / "r.parquet")
+    assert pq.read_schema(tmp_path / "t.parquet").names == pq.read_schema(tmp_path / "r.parquet").names
+
+
+def test_a_failure_half_way_leaves_nothing(ranker: Ranker, log: Path, tmp_path: Path) -> None:
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_parquet(ranker, log, tmp_path / "s.parquet", batch_rows=100, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_truncated_log_is_named_and_nothing_is_written(ranker: Ranker, log: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(log.read_bytes()[:-100])
+    with pytest.raises(InputError, match="broken.parquet"):
+        score_parquet(ranker, broken, tmp_path / "s.parquet")
+    assert list(tmp_path.iterdir()) == [broken]
+
+
+def test_missing_columns_and_files_are_named(ranker: Ranker, log: Path, tmp_path: Path) -> None:
+    pq.write_table(pq.read_table(log, columns=["request_id"]), tmp_path / "few.parquet")
+    with pytest.raises(InputError, match="item_id"):
+        score_parquet(ranker, tmp_path / "few.parquet", tmp_path / "s.parquet")
+    with pytest.raises(InputError, match="absent.parquet"):
+        score_parquet(ranker, tmp_path / "absent.parquet", tmp_path / "s.parquet")
+    with pytest.raises(InputError, match="is the log itself"):
+        score_parquet(ranker, log, log)
+    assert not (tmp_path / "s.parquet").exists()
