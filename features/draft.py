@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from features.draft_guess import NEGATIVE, Guess, guess_log, guess_side, named
 from features.draft_profile import MOSTLY, Column, pair_counts, profile
 from features.errors import Fault, InputError
 from features.reading import resolve_files, schema_of
+from features.schema import ROLES
 
 CHANCE = 1e-6  # a head is said to imply another when rows would agree by chance less often than this
 
@@ -191,12 +194,21 @@ def _sampling(columns: Mapping[str, Column], guess: Guess) -> list[str]:
     rate = values[times.argmax()]
     engaged = np.any([columns[name].numbers == 1 for name in guess.heads], axis=0)
     codes = columns[str(guess.column("request"))].codes
+    role = columns[str(guess.column("split"))].values if guess.column("split") else None
+    sampled = np.ones(len(keep), bool)  # rows of roles in which something was dropped
+    if role is not None:
+        dropped = role.filter(pa.array(keep < 1)).unique()
+        sampled = pc.is_in(role, dropped).to_numpy(zero_copy_only=False)
     groups = np.zeros(codes.max() + 2, bool)
     np.logical_or.at(groups, codes + 1, engaged)
     for unit, protected in (("row", engaged), ("request", groups[codes + 1])):
-        if (np.abs(keep - np.where(protected, 1.0, rate)) < 1e-6).mean() >= MOSTLY:
+        if (np.abs(keep - np.where(protected | ~sampled, 1.0, rate)) < 1e-6).mean() >= MOSTLY:
             why = f"keep_prob of every {unit} without an engagement"
-            return ["", "[sampling]", f"negative_rate = {float(f'{rate:.7g}')}  # {why}", f"unit = {quoted(unit)}"]
+            lines = ["", "[sampling]", f"negative_rate = {float(f'{rate:.7g}')}  # {why}", f"unit = {quoted(unit)}"]
+            if role is not None and not sampled.all():
+                names = ", ".join(quoted(name) for name in ROLES if name in dropped.to_pylist())
+                lines += [f"roles = [{names}]  # keep_prob is 1 on every row of the others"]
+            return lines
     return ["", "# keep_prob is below 1 on some rows, but follows no single rate: rows are weighted by 1 / keep_prob"]
 
 

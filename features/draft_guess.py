@@ -29,6 +29,7 @@ NEGATIVE = r"hide|hidden|dislike|report|skip|block|unsub|bounce|refund|cancel|co
 EARLIER = r"before|prior|prev|previous|past|hist|history|last|earlier|avg|mean|rate|ctr"
 LATER = r"after|future|next|later"
 COUNT = r"^(n|num|cnt|count|times|total)_|_(n|num|cnt|counts?|times)$"
+TRUTH = r"^(true|latent|oracle|conditional|ground)_"
 SPLITS = ("role", "split", "fold", "set", "subset")
 FEATURE_FLAG = r"^(is|has|was|same|first|new|free|seen)_"
 CATEGORY = r"type|kind|category|class|code|country|city|platform|device|language|locale|market|zip|region|month|weekday"
@@ -203,7 +204,7 @@ def _heads(columns: Mapping[str, Column], guess: Guess, request: Column, item: C
         lower = name.lower()
         if name in guess.taken or not column.is_flag or re.search(COUNT, lower):
             continue
-        if named(lower, EARLIER) or named(lower, LATER) or re.search(FEATURE_FLAG, lower) or lower.startswith("true_"):
+        if named(lower, EARLIER) or named(lower, LATER) or re.search(FEATURE_FLAG, lower) or re.search(TRUTH, lower):
             continue
         if named(lower, ENGAGEMENT):
             guess.heads[name] = "0/1, named like an engagement"
@@ -218,7 +219,7 @@ def _feature(column: Column, guess: Guess, heads: Sequence[Column], columns: Map
     request, item = columns[guess.lines["request"][0]], columns[guess.lines["item"][0]]
     if told:
         guess.left_out[name] = f"looks like an outcome/count: set only where `{told}` is 1, it gives the label away"
-    elif lower.startswith("true_"):
+    elif re.search(TRUTH, lower):
         guess.left_out[name] = "looks like a ground truth"
     elif named(lower, LATER):
         guess.left_out[name] = "looks like an outcome/count: its name says it happened afterwards"

@@ -113,6 +113,17 @@ def test_the_rate_and_unit_of_sampling_are_read_from_keep_prob(tmp_path: Path, u
     assert Dataset.open(tmp_path).validate().ok
 
 
+def test_roles_that_were_not_sampled_are_seen(tmp_path: Path) -> None:
+    frame = shop_log()
+    frame["role"] = np.array(["train", "calibrate", "tune", "test"])[frame.request_id % 4]
+    engaged = frame[["click", "long_click", "hide"]].max(axis=1) == 1
+    frame["keep_prob"] = np.where(engaged | (frame.role != "train"), 1.0, 0.5)
+    _, schema = draft(tmp_path, frame)
+    assert schema.sampling is not None
+    assert (schema.sampling.negative_rate, schema.sampling.roles) == (0.5, ("train",))
+    assert Dataset.open(tmp_path).validate().ok
+
+
 def test_keep_probabilities_of_no_single_rate_declare_none(tmp_path: Path) -> None:
     frame = shop_log()
     frame["keep_prob"] = np.random.default_rng(0).uniform(0.2, 1.0, len(frame))
