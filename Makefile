@@ -25,5 +25,24 @@ lint: install  ## style and types
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 
+trivago: install  ## the real hotel log: prepare, fit, score, evaluate (DATA=folder of the log)
+	$(RUN)/python examples/trivago/prepare.py $(DATA) runs/trivago/data
+	cp examples/trivago/dataset.toml runs/trivago/data/
+	test -d runs/trivago/run/model || \
+		$(RUN)/galleryrank fit runs/trivago/data --config examples/trivago/config.toml --out runs/trivago/run
+	$(RUN)/galleryrank score runs/trivago/run runs/trivago/data/impressions.parquet --out runs/trivago/scores.parquet
+	$(RUN)/galleryrank evaluate runs/trivago/run
+	$(RUN)/galleryrank evaluate runs/trivago/run --logged-position --out runs/trivago/logged
+
+trivago-compare: trivago  ## five seeds against LightGBM, sampled against all negatives (docs/trivago.md)
+	$(RUN)/python examples/trivago/compare.py runs/trivago/data
+
+correction: install  ## what each correction recovers where the truth is known (docs/correction.md)
+	$(RUN)/python examples/correction/simulation.py
+	$(RUN)/python examples/correction/marketplace.py
+
+benchmark: install  ## workload W beside the hand-tuned limit (docs/benchmarks.md)
+	$(RUN)/python benchmarks/workload.py --benchmarks $(BENCHMARKS)
+
 clean:
 	rm -rf $(VENV) runs build *.egg-info

@@ -16,7 +16,7 @@ from galleryrank.fit import fit_into
 from galleryrank.run_directory import RunDirectory
 from galleryrank.settings import RunConfig
 from multitask import TrainingConfig
-from ranking import Ranker, score_parquet
+from ranking import Ranker, TreesConfig, score_parquet
 from ranking.fitting import training_rate
 from ranking.heads import Stage
 
@@ -37,7 +37,7 @@ def run_demo(out: Path, seed: int, quiet: bool) -> None:
         f"sees only {NEGATIVE_RATE:.0%} are in the log"
     )
     dataset = Dataset.open(make_world(out / "world", seed=seed, requests=REQUESTS, negative_rate=NEGATIVE_RATE))
-    settings = RunConfig(seed=seed, training=TrainingConfig(seed=seed))
+    settings = demo_settings(seed)
     if run.model.is_dir():
         say("the model of an earlier demo is used: the world of a seed is always the same")
         ranker = Ranker.load(run.model)
@@ -49,6 +49,15 @@ def run_demo(out: Path, seed: int, quiet: bool) -> None:
     evaluate_into(run, ranker, dataset, "test", False, out, say)
     _truth(ranker, dataset, out, say)
     _one_request(ranker, dataset, say)
+
+
+def demo_settings(seed: int) -> RunConfig:
+    """The defaults, with fewer and faster trees: the demo has two minutes."""
+    return RunConfig(
+        seed=seed,
+        training=TrainingConfig(seed=seed, epochs=15),
+        trees=TreesConfig(rounds=80, learning_rate=0.1, max_bin=63),
+    )
 
 
 def _truth(ranker: Ranker, dataset: Dataset, out: Path, say: Log) -> None:

@@ -21,6 +21,8 @@ def fit_run(
     """Fit what the settings say on `dataset` into the run directory `out`."""
     say = Log(quiet or rank() != 0)
     settings = load_config(config, overrides)
+    if out.exists() and not (out.is_dir() and (RunDirectory(out).record_file.is_file() or not any(out.iterdir()))):
+        raise InputError(Fault("is not empty and holds no run: choose another --out", file=out))
     fit_into(RunDirectory(out), Dataset.open(dataset), settings, say, device)
     say(f"next: galleryrank evaluate {out}")
 
@@ -44,8 +46,6 @@ def fit_into(run: RunDirectory, dataset: Dataset, settings: RunConfig, say: Log,
         if run.model.is_dir() and all(run.baseline(b).is_dir() for b in settings.baselines):
             raise InputError(Fault("holds this very fit, finished: choose another --out", file=run.path))
         say("going on with the fit that was interrupted here")
-    elif run.path.exists() and any(run.path.iterdir()):
-        raise InputError(Fault("is not empty and holds no run: choose another --out", file=run.path))
     if rank() == 0:
         run.write(record | {"began": _now()})
     ranker = _fit_or_load(run, run.model, data, settings, None, say, device)

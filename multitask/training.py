@@ -179,7 +179,7 @@ class _Run:
         if value.ndim != 0:
             raise ValueError(f"`loss` must return a scalar, got shape {tuple(value.shape)}")
         optimizer.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         stop = self.interrupt.requested
         if self.average_gradients is not None:
             flag = self.average_gradients(stop)

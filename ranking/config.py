@@ -43,6 +43,9 @@ class TreesConfig(_Section):
     min_leaf_rows: PositiveInt = 20
     early_stopping: int = Field(20, ge=0, description="rounds without a better validation log loss, 0: off")
     max_bin: PositiveInt = 255
+    l2: float = Field(0.0, ge=0.0, description="lambda_l2")
+    categorical_l2: float = Field(10.0, ge=0.0, description="cat_l2")
+    categorical_smooth: float = Field(10.0, ge=0.0, description="cat_smooth")
     threads: int = Field(0, ge=0, description="0: all cores")
 
 

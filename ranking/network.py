@@ -59,29 +59,32 @@ class RankingNetwork(nn.Module):
         with torch.no_grad():
             self.towers.output_bias.copy_(torch.logit(p))
 
-    def features(self, inputs: Inputs, with_vectors: bool = True) -> Tensor:
-        """Concatenated features, (B, width); the item vectors come last and can be left out."""
+    def features(self, inputs: Inputs) -> Tensor:
+        """What is learned from, concatenated, (B, width - fixed width): embeddings, pooled lists, numbers, cosine."""
         parts = [self.embedding(inputs.ids).flatten(1)]  # (B, F * d)
         for bag in inputs.lists:  # (B, L)
             present = (bag != 0).unsqueeze(-1)
-            pooled = (self.embedding(bag) * present).sum(1) / present.sum(1).clamp(min=1)
+            # `where`, not a product: what stands in the padding row must not reach the sum, be it inf or NaN
+            pooled = torch.where(present, self.embedding(bag), 0.0).sum(1) / present.sum(1).clamp(min=1)
             parts.append(pooled)
         if self.config.embedding_dropout:
             parts = [self.embedding_dropout(p) for p in parts]
         parts.append(inputs.numeric)
-        if self.vectors is not None and inputs.item_row is not None and with_vectors:
-            v = self.vectors.index_select(0, inputs.item_row)  # (B, D)
-            parts.append(v)
-            if self.has_query and inputs.query_row is not None:
-                w = self.vectors.index_select(0, inputs.query_row)
-                parts += [w, F.cosine_similarity(v, w, dim=1).unsqueeze(1)]
-        if torch.is_autocast_enabled(inputs.numeric.device.type):
-            # one half-size concatenation instead of a full-size one that is cast afterwards
-            low = torch.get_autocast_dtype(inputs.numeric.device.type)
-            parts = [p.to(low) for p in parts]
+        if self.has_query:
+            v, w = self.vectors_of(inputs).chunk(2, dim=1)
+            parts.append(F.cosine_similarity(v, w, dim=1).unsqueeze(1))
         return torch.cat(parts, dim=1)
+
+    def vectors_of(self, inputs: Inputs) -> Tensor:
+        """The item's vector, and the query item's behind it, (B, D or 2 D)."""
+        if self.vectors is None:
+            raise RuntimeError("this network has no item vectors")
+        rows = [row for row in (inputs.item_row, inputs.query_row) if row is not None]
+        return torch.cat([self.vectors.index_select(0, row) for row in rows], dim=1)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Node logits, (B, n_nodes)."""
-        logits: Tensor = self.towers(self.trunk(self.features(inputs)))
+        # The vectors come apart: nothing upstream learns from them, so their gradient is never computed.
+        fixed = None if self.vectors is None else self.vectors_of(inputs)
+        logits: Tensor = self.towers(self.trunk(self.features(inputs), fixed))
         return logits

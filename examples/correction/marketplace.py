@@ -1,6 +1,6 @@
 """Does each correction recover the true probabilities? The synthetic marketplace knows them.
 
-    python examples/correction/marketplace.py [--requests 100000] [--rates 0.5 0.1 0.02] [--seed 0]
+    python examples/correction/marketplace.py [--requests 300000] [--rates 0.5 0.1 0.02] [--seed 0]
 
 For every negative rate the training negatives are sampled, one network is trained per correction mode, and on the
 unsampled test rows the sum of the predictions is divided by the sum of the *true* probabilities: overall, and in slices
@@ -37,7 +37,7 @@ OVERALL, SLICE = 0.03, 0.05  # tolerances of |ratio - 1|
 def settings(mode: str, seed: int) -> RankerConfig:
     """A small network, trained long enough that its own error is well below the tolerances."""
     training = TrainingConfig(
-        epochs=30, batch_size=4096, learning_rate=2e-3, schedule="cosine", patience=6, precision="float32", seed=seed
+        epochs=16, batch_size=4096, learning_rate=2e-3, schedule="cosine", patience=16, precision="float32", seed=seed
     )
     return RankerConfig(correction=mode, network=NetworkConfig(hidden=(32, 16), dropout=0.0), training=training)
 
@@ -97,7 +97,7 @@ def study(data: Prepared, rate: float, seed: int, heads: list[str]) -> dict[str,
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--requests", type=int, default=300_000)
     parser.add_argument("--rates", type=float, nargs="+", default=[0.5, 0.1, 0.02])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)

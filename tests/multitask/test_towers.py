@@ -57,11 +57,16 @@ def test_the_bias_is_the_first_guess() -> None:
     assert bias.tolist() == torch.logit(torch.tensor([0.1, 0.02])).tolist()  # the caller's tensor is not shared
 
 
+@pytest.mark.parametrize("widths", [(1, 1), (1, 3)])
 @pytest.mark.parametrize("hidden", [0, 5])
-def test_outputs_are_float32_under_autocast(hidden: int) -> None:
-    towers = StackedTowers(2, 6, hidden, (1, 1))
-    with torch.autocast("cpu", torch.bfloat16):
-        assert towers(torch.ones(3, 2, 6)).dtype == torch.float32
+def test_the_last_layer_is_float32_under_autocast(hidden: int, widths: tuple[int, ...]) -> None:
+    torch.manual_seed(3)
+    towers = StackedTowers(2, 6, hidden, widths, bias=torch.full((sum(widths),), 1 / 3))
+    nn.init.zeros_(towers.output_weight)
+    for h in (torch.ones(3, 2, 6), torch.ones(3, 6)):
+        with torch.autocast("cpu", torch.bfloat16):
+            z = towers(h.bfloat16())
+        assert torch.equal(z, torch.full((3, sum(widths)), 1 / 3))  # bf16 would give 0.333984
 
 
 def test_stacked_linear_equals_separate_layers_with_shared_and_own_inputs() -> None:
