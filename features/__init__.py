@@ -1,11 +1,11 @@
 """What the model sees: schema, log, validation, splits, sampling, encoders, vectors and the synthetic marketplace.
 
-    from features import Dataset, Encoders, encode_log
+from features import Dataset, Encoders, encode_log
 
-    dataset = Dataset.open("dataset.toml")
-    dataset.validate().raise_if_faulty()               # every fault with file, column, row and value
-    encoders = Encoders.fit(dataset)                   # fitted on the train role
-    train = encode_log(dataset, encoders, "train", serving_position=False)
+dataset = Dataset.open("dataset.toml")
+dataset.validate().raise_if_faulty()               # every fault with file, column, row and value
+encoders = Encoders.fit(dataset)                   # fitted on the train role
+train = encode_log(dataset, encoders, "train", serving_position=False)
 """
 
 from _galleryrank_siblings import require_siblings

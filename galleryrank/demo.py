@@ -67,8 +67,7 @@ def _truth(ranker: Ranker, dataset: Dataset, out: Path, say: Log) -> None:
     logits = ranker.scorer.logits(log.inputs)
     rate = training_rate(ranker.schema, ranker.config, log)
     means = {
-        stage: np.exp(ranker.log_probabilities(logits, rate, stage, logged_position=True)).mean(0)
-        for stage in STAGES
+        stage: np.exp(ranker.log_probabilities(logits, rate, stage, logged_position=True)).mean(0) for stage in STAGES
     }
     table: dict[str, dict[str, float]] = {
         head: {stage: float(mean[j]) for stage, mean in means.items()} | {"true": float(np.mean(true[f"true_{head}"]))}

@@ -1,10 +1,10 @@
 """A run directory: what a fit leaves for a colleague to open, and how the other verbs find their way in it.
 
-    run.json      the command's resolved settings, versions, hashes of the data, times
-    model/        the ranker
-    baselines/    the rankers it is compared with
-    checkpoint/   only while a fit is under way or was killed
-    metrics.json, report.html    after `galleryrank evaluate`
+run.json      the command's resolved settings, versions, hashes of the data, times
+model/        the ranker
+baselines/    the rankers it is compared with
+checkpoint/   only while a fit is under way or was killed
+metrics.json, report.html    after `galleryrank evaluate`
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from features import InputError, open_parquet, resolve_files
 from galleryrank.console import Log
 from galleryrank.run_directory import load_model, with_utility
 from ranking import score_parquet
+from ranking.scorer import Precision
 
 
 def score_log(
@@ -17,6 +18,7 @@ def score_log(
     """Score `log` by a model or a run into `out`."""
     if precision not in ("float32", "bfloat16"):
         raise InputError(f"--precision must be float32 or bfloat16, got {precision!r}")
+    chosen: Precision = "bfloat16" if precision == "bfloat16" else "float32"
     say = Log(quiet)
     ranker = with_utility(load_model(model), utility)
     total = 0
@@ -26,7 +28,12 @@ def score_log(
     began = time.perf_counter()
     with say.rows_bar("scoring", total) as done:
         rows = score_parquet(
-            ranker, log, out, logged_position=logged_position, precision=precision, progress=done  # type: ignore[arg-type]
+            ranker,
+            log,
+            out,
+            logged_position=logged_position,
+            precision=chosen,
+            progress=done,
         )
     seconds = time.perf_counter() - began
     say(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} rows/s) -> {out}")

@@ -70,9 +70,7 @@ def fit_boosters(
     categorical = list(range(len(encoders.fields)))
     boosters, trees = [], []
     for node, name in enumerate(nodes):
-        train, held_out = (
-            _node_data(m, r, node, categorical, config.trees) for m, r in ((x, rows), (xv, validation))
-        )
+        train, held_out = (_node_data(m, r, node, categorical, config.trees) for m, r in ((x, rows), (xv, validation)))
         callbacks: list[Any] = []
         if config.trees.early_stopping:
             callbacks.append(lightgbm.early_stopping(config.trees.early_stopping, verbose=False))

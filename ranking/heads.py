@@ -55,9 +55,7 @@ class HeadTree:
     correction: Correction
 
     @classmethod
-    def build(
-        cls, heads: Sequence[str], implied_by: Mapping[str, str | None], correction: Correction
-    ) -> HeadTree:
+    def build(cls, heads: Sequence[str], implied_by: Mapping[str, str | None], correction: Correction) -> HeadTree:
         """Make the tree from each head's parent (None or absent: no parent)."""
         root = len(heads) if correction == "factored" else NO_PARENT
         parents = [root if (p := implied_by.get(h)) is None else heads.index(p) for h in heads]

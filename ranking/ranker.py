@@ -130,9 +130,7 @@ class Ranker:
         logits = self.scorer.logits(inputs)
         if self.tree is None:
             return pd.DataFrame({SCORE: logits[:, 0]}, index=index)
-        p = np.exp(
-            self.log_probabilities(logits, self.negative_rate(table), stage, logged_position=logged_position)
-        )
+        p = np.exp(self.log_probabilities(logits, self.negative_rate(table), stage, logged_position=logged_position))
         suffix = "" if stage == "calibrated" else f"_{stage}"
         names = self.tree.nodes if include_any else self.heads
         return pd.DataFrame({f"{name}{suffix}": p[:, j] for j, name in enumerate(names)}, index=index)
@@ -189,7 +187,7 @@ class Ranker:
         if self.tree is None:
             raise InputError(
                 "a utility mixes probabilities, but this ranker is an importance-weighted single head: "
-                "its importance weights are fixed in training. Fit objective = \"multi_head\" to use a utility"
+                'its importance weights are fixed in training. Fit objective = "multi_head" to use a utility'
             )
         utility.check({name: head.sign for name, head in self.schema.heads.items()})
 
@@ -216,9 +214,7 @@ class Ranker:
         return load_ranker(Path(directory), device)
 
 
-def _rank_within(
-    requests: pd.Series | None, items: pd.Series, utility: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _rank_within(requests: pd.Series | None, items: pd.Series, utility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(rank of each row within its request, order of rows: requests as they first appear, best first)."""
     n = len(items)
     group = np.zeros(n, dtype=np.int64) if requests is None else pd.factorize(requests)[0]
@@ -229,5 +225,3 @@ def _rank_within(
     rank = np.empty(n, dtype=np.int64)
     rank[order] = np.arange(n) - start + 1
     return rank, order
-
-

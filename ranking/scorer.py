@@ -89,10 +89,10 @@ class _DensePart:
     def __call__(self, inputs: Inputs) -> Tensor:
         if self.shared is None:
             with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-                return self.network(inputs)  # type: ignore[no-any-return]
+                return self.network(inputs)
         x = self.features(inputs).to(self.dtype)
         if self.item_table is None or inputs.item_row is None:
             fixed = None if self.network.vectors is None else self.network.vectors_of(inputs).to(self.dtype)
-            return self.towers(self.shared(x, fixed))  # type: ignore[no-any-return]
+            return self.towers(self.shared(x, fixed))
         z = torch.addmm(self.item_table.index_select(0, inputs.item_row), x, self.rest_weight)
-        return self.towers(self.shared.after_first(z))  # type: ignore[no-any-return]
+        return self.towers(self.shared.after_first(z))

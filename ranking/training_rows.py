@@ -46,9 +46,7 @@ def multi_head_rows(log: EncodedLog, tree: HeadTree, negative_rate: float | np.n
     )
 
 
-def importance_training_rows(
-    log: EncodedLog, heads: list[int], importance: np.ndarray, expand: bool
-) -> TrainingRows:
+def importance_training_rows(log: EncodedLog, heads: list[int], importance: np.ndarray, expand: bool) -> TrainingRows:
     """Rows for the single head of eq. 1 [Pinterest 2020]: one binary label, weighted by the engagement's importance.
 
     `heads` are the columns of the labels that count as engagement, `importance` their weights.

@@ -111,31 +111,35 @@ def main() -> int:
     holds = True
     print("## Network against LightGBM per head, all training rows, logged position\n")
     trees = base.trees
-    for name, settings in {"LightGBM, its defaults": trees, "LightGBM, regularised": trees.model_copy(update=REGULARISED)}.items():
+    regularised = trees.model_copy(update=REGULARISED)
+    for name, settings in (("LightGBM, its defaults", trees), ("LightGBM, regularised", regularised)):
         lightgbm = p_of(fit_prepared(data, config(model="lightgbm", trees=settings)), log, "corrected")
         aucs = [auc_interval(y[:, j], lightgbm[:, j], sessions)[0] for j in range(len(heads))]
-        print(f"{name}: AUC " + ", ".join(f"{h} {a:.4f}" for h, a in zip(heads, aucs)) + f"; mean {np.mean(aucs):.4f}\n")
+        listed = ", ".join(f"{h} {a:.4f}" for h, a in zip(heads, aucs))
+        print(f"{name}: AUC {listed}; mean {np.mean(aucs):.4f}\n")
         holds &= auc_against(name, lightgbm, networks, y, sessions, heads)
 
     print("## PR-AUC, all training rows, seed 0\n")
     importance = fit_prepared(data, config(objective="importance")).scorer
+
+    def against(mine: np.ndarray, theirs: np.ndarray) -> list[str]:
+        pairs = (paired_ap_difference(y[:, j], mine[:, j], theirs[:, j], sessions) for j in range(len(heads)))
+        return [interval(*pair) for pair in pairs]
+
+    def spread(column: np.ndarray) -> np.ndarray:
+        return np.repeat(column[:, None], len(heads), axis=1)
+
     rows = []
     for name, p, single in (
         ("logged position", p_of(full[0], log), importance.logits(log.inputs)[:, 0]),
         ("serving position", p_of(full[0], served, logged=False), importance.logits(served.inputs)[:, 0]),
     ):
-        rows.append([f"network, {name}"] + [interval(*ap_interval(y[:, j], p[:, j], sessions), sign="") for j in range(len(heads))])
-        mixed = p.mean(1)
-        for label, mine in (("each head", p), ("equal-weights utility", np.repeat(mixed[:, None], len(heads), 1))):
-            rows.append(
-                [f"{label} - single head (eq. 1), {name}"]
-                + [interval(*paired_ap_difference(y[:, j], mine[:, j], single, sessions)) for j in range(len(heads))]
-            )
+        values = (ap_interval(y[:, j], p[:, j], sessions) for j in range(len(heads)))
+        rows.append([f"network, {name}", *(interval(*value, sign="") for value in values)])
+        for label, mine in (("each head", p), ("equal-weights utility", spread(p.mean(1)))):
+            rows.append([f"{label} - single head (eq. 1), {name}", *against(mine, spread(single))])
     at_logged, at_serving = p_of(full[0], log), p_of(full[0], served, logged=False)
-    rows.append(
-        ["serving - logged position"]
-        + [interval(*paired_ap_difference(y[:, j], at_serving[:, j], at_logged[:, j], sessions)) for j in range(len(heads))]
-    )
+    rows.append(["serving - logged position", *against(at_serving, at_logged)])
     table(["PR-AUC", *heads], rows)
 
     print("## Training negatives sampled at 0.1, logged position\n")

@@ -1,8 +1,8 @@
 """The synthetic marketplace: a generated world whose true probabilities are known, so claims are checked against truth.
 
-    from features.world import make_world
+from features.world import make_world
 
-    dataset = Dataset.open(make_world("runs/world", seed=0))
+dataset = Dataset.open(make_world("runs/world", seed=0))
 """
 
 from features.world.log import draw_log

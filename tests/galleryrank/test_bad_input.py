@@ -1,4 +1,4 @@
-"""Bad input: one clear error that names file, column, row and value, all faults at once, exit code 2, nothing written."""
+"""Bad input: one error that names file, column, row and value, all faults at once, exit code 2, nothing written."""
 
 from __future__ import annotations
 

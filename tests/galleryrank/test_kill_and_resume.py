@@ -14,8 +14,8 @@ import pytest
 from galleryrank.cli import main
 
 SETTINGS = [
-    "baselines=[]", "network.hidden=[8]", "training.epochs=40", "training.patience=40", "training.batch_size=64",
-    "training.precision=float32", "training.checkpoint_steps=5",
+    "baselines=[]", "network.hidden=[8]", "training.epochs=10", "training.patience=10", "training.batch_size=128",
+    "training.precision=float32", "training.checkpoint_steps=40",
 ]  # fmt: skip
 SETS = [part for setting in SETTINGS for part in ("--set", setting)]
 

@@ -71,7 +71,7 @@ def test_a_failure_half_way_leaves_nothing(ranker: Ranker, log: Path, tmp_path: 
 def test_a_truncated_log_is_named_and_nothing_is_written(ranker: Ranker, log: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(log.read_bytes()[:-100])
-    with pytest.raises(InputError, match="broken.parquet"):
+    with pytest.raises(InputError, match=r"broken\.parquet"):
         score_parquet(ranker, broken, tmp_path / "s.parquet")
     assert list(tmp_path.iterdir()) == [broken]
 
@@ -80,7 +80,7 @@ def test_missing_columns_and_files_are_named(ranker: Ranker, log: Path, tmp_path
     pq.write_table(pq.read_table(log, columns=["request_id"]), tmp_path / "few.parquet")
     with pytest.raises(InputError, match="item_id"):
         score_parquet(ranker, tmp_path / "few.parquet", tmp_path / "s.parquet")
-    with pytest.raises(InputError, match="absent.parquet"):
+    with pytest.raises(InputError, match=r"absent\.parquet"):
         score_parquet(ranker, tmp_path / "absent.parquet", tmp_path / "s.parquet")
     with pytest.raises(InputError, match="is the log itself"):
         score_parquet(ranker, log, log)
