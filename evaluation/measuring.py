@@ -44,11 +44,17 @@ def measure_ranker(
         name: _baseline_scores(other, dataset, role, log, ranker, logged_position)
         for name, other in (baselines or {}).items()
     }
-    at_logged = None
+    at_logged, notes = None, []
     if dataset.schema.position is not None and not logged_position:
         other = encode_log(dataset, ranker.encoders, role, serving_position=False)
-        at_logged = _probabilities(ranker, other, True)[0]
-    notes = []
+        at_logged, stages, _ = _probabilities(ranker, other, True)
+        # Before the refit a probability is one *at a position*: at the serving position it would be compared with
+        # outcomes that arose further down the page, and a right correction would look wrong.
+        stages = {f"{stage} (logged)": p_stage for stage, p_stage in stages.items()}
+        notes.append(
+            "Calibration: the stages marked (logged) are scored at each row's own position, where its outcome arose; "
+            "the last stage is scored at the serving position, for which it was refitted."
+        )
     if role == "calibrate":
         notes.append("These rows stopped the training and fitted the calibration: the numbers flatter the model.")
     if logged_position:

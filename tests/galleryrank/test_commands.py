@@ -46,7 +46,7 @@ def test_metrics_hold_every_head_with_intervals(run: Path) -> None:
     click = metrics["heads"]["click"]
     for key in ("ap", "auc", "log_loss", "normalised_entropy", "brier", "ratio"):
         assert click[key]["low"] <= click[key]["value"] <= click[key]["high"]
-    assert metrics["stages"] == ["sampled", "naive", "corrected", "calibrated"]
+    assert metrics["stages"] == ["sampled (logged)", "naive (logged)", "corrected (logged)", "calibrated"]
     assert set(metrics["comparisons"]) == {"lightgbm", "importance"}
     assert metrics["position"] is not None
     assert metrics["meta"]["role"] == "test"
