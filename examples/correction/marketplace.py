@@ -103,7 +103,7 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the requests; less is faster and noisier")
     parser.add_argument("--rates", type=float, nargs="+", choices=list(REQUESTS), default=list(REQUESTS))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="more are faster; the last digits depend on it")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     good = True
