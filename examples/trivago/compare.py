@@ -2,8 +2,13 @@
 
     python examples/trivago/compare.py runs/trivago/data [--seeds 5]
 
-Prints Markdown. All models see the same features; all numbers are on the test rows; every interval is clustered by
-session. The position is the logged one where the heading says so, else the serving position.
+Prints Markdown. Exit code 0 when two claims hold. Against LightGBM with its own defaults no head's paired interval of
+the AUC lies below 0, and the mean over heads is at least +.015. With negatives sampled at 0.1 every head's predicted /
+observed has 1 in its interval, or is no worse than after training on all rows (+ .02). The comparison with a LightGBM
+that was regularised by hand for this log is printed beside it and is no part of the claims.
+
+All models see the same features, all numbers are on the test rows, every interval is clustered by session. The position
+is the logged one where the heading says so, else the serving position.
 """
 
 from __future__ import annotations
@@ -117,7 +122,8 @@ def main() -> int:
         aucs = [auc_interval(y[:, j], lightgbm[:, j], sessions)[0] for j in range(len(heads))]
         listed = ", ".join(f"{h} {a:.4f}" for h, a in zip(heads, aucs))
         print(f"{name}: AUC {listed}; mean {np.mean(aucs):.4f}\n")
-        holds &= auc_against(name, lightgbm, networks, y, sessions, heads)
+        claim = auc_against(name, lightgbm, networks, y, sessions, heads)
+        holds &= claim or settings is regularised
 
     print("## PR-AUC, all training rows, seed 0\n")
     importance = fit_prepared(data, config(objective="importance")).scorer
