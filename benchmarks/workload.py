@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -208,7 +209,7 @@ def main() -> None:
             found.setdefault(f"score_parquet_{precision}_rows_per_cpu_s", []).append(ours["rows_per_cpu_s"])
             found.setdefault(f"score_parquet_{precision}_over_limit", []).append(ours["rows_per_cpu_s"] / theirs)
     for name, values in found.items():
-        emit(name, median=round(sorted(values)[len(values) // 2], 3), values=[round(v, 3) for v in values])
+        emit(name, median=round(statistics.median(values), 3), values=[round(v, 3) for v in values])
 
 
 if __name__ == "__main__":
