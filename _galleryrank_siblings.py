@@ -14,8 +14,12 @@ from pathlib import Path
 PACKAGES = ("multitask", "features", "ranking", "evaluation", "optimization", "galleryrank")
 
 
+class HiddenPackageError(ImportError):
+    """A folder or file of the user's hides a package of ours."""
+
+
 def require_siblings(package_file: str) -> None:
-    """Raise ImportError when a sibling of the package whose `__file__` is given would come from somewhere else.
+    """Raise HiddenPackageError when a sibling of the package whose `__file__` is given would come from somewhere else.
 
     >>> import ranking
     >>> require_siblings(ranking.__file__)
@@ -23,13 +27,15 @@ def require_siblings(package_file: str) -> None:
     home = Path(package_file).resolve().parent.parent
     for name in PACKAGES:
         spec = find_spec(name)
-        origin = spec.origin if spec is not None else None
-        # A folder without __init__.py has no origin; Python prefers any regular package to it, so it hides nothing.
-        expected = home / name / "__init__.py"
-        if origin is None or Path(origin).resolve() == expected:
+        if spec is None:
             continue
-        raise ImportError(
-            f"galleryrank's own package `{name}` is hidden by {origin}, which comes first on Python's path "
+        # A folder without __init__.py has no origin. It, too, hides a package that an editable installation provides.
+        found = spec.origin or next(iter(spec.submodule_search_locations or []), "")
+        expected = home / name / "__init__.py"
+        if Path(found).resolve() == expected:
+            continue
+        raise HiddenPackageError(
+            f"galleryrank's own package `{name}` is hidden by {found}, which comes first on Python's path "
             f"(expected {expected}). Rename that file or folder, or start Python from another folder or with "
             f"`python -P`, which leaves the working folder off the path."
         )

@@ -36,16 +36,21 @@ def measure_ranker(
         raise InputError("evaluate measures probabilities; an importance-weighted single head can only be a baseline")
     if role not in ("calibrate", "tune", "test"):
         raise InputError(f"`role` must be calibrate, tune or test (never train: the model has seen it), got {role!r}")
+    if set(dataset.schema.head_names) != set(ranker.heads):
+        raise InputError(
+            f"the data set must have the model's heads {sorted(ranker.heads)}, got {sorted(dataset.schema.head_names)}"
+        )
     log = encode_log(dataset, ranker.encoders, role, serving_position=not logged_position)
     if not len(log):
         raise InputError(f"role {role!r} has no rows: change [split] in dataset.toml")
     p, stages, p_any = _probabilities(ranker, log, logged_position)
+    order = [dataset.schema.head_names.index(head) for head in ranker.heads]  # a description may list them otherwise
     scores = {
         name: _baseline_scores(other, dataset, role, log, ranker, logged_position)
         for name, other in (baselines or {}).items()
     }
     at_logged, notes = None, []
-    if dataset.schema.position is not None and not logged_position:
+    if ranker.schema.position is not None and not logged_position:
         other = encode_log(dataset, ranker.encoders, role, serving_position=False)
         at_logged, stages, _ = _probabilities(ranker, other, True)
         # Before the refit a probability is one *at a position*: at the serving position it would be compared with
@@ -60,7 +65,7 @@ def measure_ranker(
     if logged_position:
         notes.append("Scored at the logged position: this replays the log's own order, which serving cannot know.")
     return evaluate_predictions(
-        log.labels.numpy(),
+        log.labels.numpy()[:, order],
         p,
         log.requests.numpy(),
         names=ranker.heads,
@@ -105,9 +110,9 @@ def _baseline_scores(
 
 
 def _meta(ranker: Ranker, dataset: Dataset, role: str, logged_position: bool) -> dict[str, Any]:
-    position = dataset.schema.position
+    position = ranker.schema.position
     if position is None:
-        treatment = "none in this log"
+        treatment = "none in this model"
     else:
         treatment = "as logged" if logged_position else f"{position.column} = {position.serving_value} on every row"
     sampling = ranker.schema.sampling

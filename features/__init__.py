@@ -17,7 +17,7 @@ from features.encoded import EncodedLog, encode_log  # noqa: E402
 from features.encoders import Encoders  # noqa: E402
 from features.errors import Fault, InputError, raise_faults  # noqa: E402
 from features.inputs import Inputs  # noqa: E402
-from features.reading import open_parquet, read_batches, resolve_files  # noqa: E402
+from features.reading import open_parquet, read_batches, resolve_files, schema_of  # noqa: E402
 from features.sampling import downsample_negatives, negative_sample_mask  # noqa: E402
 from features.schema import ROLES, Head, Sampling, Schema  # noqa: E402
 from features.statistics import earlier_statistics  # noqa: E402
@@ -48,4 +48,5 @@ __all__ = [
     "raise_faults",
     "read_batches",
     "resolve_files",
+    "schema_of",
 ]

@@ -18,8 +18,10 @@ from features.draft_profile import MOSTLY, Column, pair_counts, profile
 from features.errors import Fault, InputError
 from features.reading import resolve_files, schema_of
 from features.schema import ROLES
+from features.schema_rules import head_name_problems
 
 CHANCE = 1e-6  # a head is said to imply another when rows would agree by chance less often than this
+TABLE_PARTS = ("request", "item", "user", "position")  # their columns stand beside the heads in a scored table
 
 
 def draft_schema(path: Path | str) -> str:
@@ -123,14 +125,45 @@ def _heads(files: Sequence[Path], guess: Guess) -> list[str]:
     names = list(guess.heads)
     implied = implications(names, *pair_counts(files, names))
     lines: list[str] = []
+    heads = head_names(names, [guess.lines[part][0] for part in TABLE_PARTS if part in guess.lines])
     for column, why in guess.heads.items():
-        key = column if re.fullmatch(r"[A-Za-z0-9_-]+", column) else quoted(column)
-        lines += ["", f"[heads.{key}]  # {why}"]
+        lines += ["", f"[heads.{heads[column]}]  # {why}"]
+        if heads[column] != column:
+            lines += [f"column = {quoted(column)}"]
         if column in implied:
-            lines += [f"implies = {quoted(implied[column].parent)}  # {implied[column].why}"]
+            lines += [f"implies = {quoted(heads[implied[column].parent])}  # {implied[column].why}"]
         if named(column, NEGATIVE):
             lines += ["sign = -1  # named like something unwanted"]
     return lines
+
+
+def head_names(columns: Sequence[str], beside: Sequence[str]) -> dict[str, str]:
+    """A head's name for each label column: its own where that may name a head (see `head_name_problems`).
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Label columns.
+    beside : sequence of str
+        Columns that stand beside the heads in a scored table.
+
+    Examples
+    --------
+    >>> head_names(["click", "add-to-cart", "any"], ["item_id"])
+    {'click': 'click', 'add-to-cart': 'add_to_cart', 'any': 'head_any_label'}
+    """
+    taken = [*beside, *(column for column in columns if not head_name_problems(column, beside))]
+    names: dict[str, str] = {}
+    for column in columns:
+        name = plain = column if column in taken else re.sub(r"[^A-Za-z0-9_]", "_", column)
+        if column not in taken and head_name_problems(name, taken):
+            name = plain = f"head_{plain}_label"
+        number = 1
+        while column not in taken and name in names.values():
+            number += 1
+            name = f"{plain}_{number}"
+        names[column] = name
+    return names
 
 
 @dataclass(frozen=True)

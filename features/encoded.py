@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,15 +11,15 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from features.errors import InputError
 from features.inputs import Inputs
-from features.protection import label_values, request_codes, request_protection, row_protection
-from features.reading import time_seconds
+from features.outcomes import Outcomes
+from features.protection import request_codes
 from features.tables import Columns, one_chunk
 
 if TYPE_CHECKING:
-    from features.dataset import Dataset
+    from features.dataset import Dataset, LogBatch
     from features.encoders import Encoders
-    from features.schema import Schema
 
 OWN = "impressions."  # names a column of the log where a side table has one of the same name
 
@@ -34,9 +35,12 @@ class EncodedLog:
     labels : Tensor
         `(N, T)` float32 in the order of the schema's heads; NaN = not labelled.
     protected : Tensor
-        `(N,)` float32, 1 where the event that saves a row from being dropped took place (any of the schema's
-        `protected_by` columns is 1; of the row, or of any row of its request when requests were sampled). A missing
-        label protects nothing.
+        `(N,)` float32, the any event, which saves a row (or its request) from being dropped: 1, 0, or NaN = unknown.
+        On rows of a sampled role whose rate is below 1 the log itself tells, also where labels are missing: 1 exactly
+        where keep_prob is 1 (within 1e-6). Elsewhere the labels tell: 1 if any of the schema's `protected_by` columns
+        is 1, 0 if none is, and NaN wherever one of them is missing, also beside another that is 1: known positives
+        beside unknown negatives would bias whatever is learned from them. When requests are the unit it is the event
+        of all the request's rows in this log (so of the same role), NaN if one of them is unknown.
     keep_prob : Tensor
         `(N,)` float32, the probability that sampling kept the row: weights are 1 / keep_prob.
     negative_rate : Tensor or float
@@ -46,7 +50,10 @@ class EncodedLog:
     row : Tensor
         `(N,)` int64 row numbers in the whole log, its files one after another.
     refused : int
-        Rows left out because the log ended before their labels were final.
+        Rows left out because the log ended before their labels were final (roles train and calibrate).
+    immature : mapping of head -> int
+        Labels left out (NaN in `labels`) for the same reason in rows that stayed (roles tune and test); heads that
+        lost none are not in it.
     """
 
     inputs: Inputs
@@ -57,50 +64,35 @@ class EncodedLog:
     requests: Tensor
     row: Tensor
     refused: int = 0
+    immature: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def select(self, index: Tensor) -> EncodedLog:
         """Rows by `(B,)` int64 index (a copy)."""
-        rate = self.negative_rate
-        return EncodedLog(
-            self.inputs.select(index),
-            self.labels.index_select(0, index),
-            self.protected.index_select(0, index),
-            self.keep_prob.index_select(0, index),
-            rate.index_select(0, index) if isinstance(rate, Tensor) else rate,
-            self.requests.index_select(0, index),
-            self.row.index_select(0, index),
-            self.refused,
-        )
+        return self._each(self.inputs.select(index), lambda rows: rows.index_select(0, index))
 
     def slice(self, start: int, stop: int) -> EncodedLog:
         """Rows `start` to `stop` as views: nothing is copied."""
-        rate = self.negative_rate
-        return EncodedLog(
-            self.inputs.slice(start, stop),
-            self.labels[start:stop],
-            self.protected[start:stop],
-            self.keep_prob[start:stop],
-            rate[start:stop] if isinstance(rate, Tensor) else rate,
-            self.requests[start:stop],
-            self.row[start:stop],
-            self.refused,
-        )
+        return self._each(self.inputs.slice(start, stop), lambda rows: rows[start:stop])
 
     def to(self, device: torch.device | str) -> EncodedLog:
         """The same rows on `device`."""
+        return self._each(self.inputs.to(device), lambda rows: rows.to(device))
+
+    def _each(self, inputs: Inputs, change: Callable[[Tensor], Tensor]) -> EncodedLog:
+        """With `inputs` and every other part changed alike; the counts are of the whole log still."""
         rate = self.negative_rate
-        return EncodedLog(
-            self.inputs.to(device),
-            self.labels.to(device),
-            self.protected.to(device),
-            self.keep_prob.to(device),
-            rate.to(device) if isinstance(rate, Tensor) else rate,
-            self.requests.to(device),
-            self.row.to(device),
-            self.refused,
+        return replace(
+            self,
+            inputs=inputs,
+            labels=change(self.labels),
+            protected=change(self.protected),
+            keep_prob=change(self.keep_prob),
+            negative_rate=change(rate) if isinstance(rate, Tensor) else rate,
+            requests=change(self.requests),
+            row=change(self.row),
         )
 
 
@@ -118,76 +110,54 @@ def encode_log(
     serving_position : bool
         Set every position to the schema's serving value instead of the logged one.
     drop_immature : bool
-        Leave out rows of the role "train" that are younger, at the end of the log, than the longest maturity of a head:
-        a click that a long click may still follow is not yet a negative. They are counted in `refused`.
+        Leave out what is not final at the end of the log: a click that a long click may still follow is not yet a
+        negative. Roles train and calibrate lose the rows that are younger than the longest maturity of any head (a
+        model is fitted to all heads of a row at once), counted in `refused`. Roles tune and test keep the rows, and a
+        head's label becomes NaN where the row is younger than this head's own maturity, counted in `immature`.
 
     Raises
     ------
     InputError
-        What `Dataset.scan` and `Encoders.encode` raise.
+        What `Dataset.scan` and `Encoders.encode` raise; a sampled row whose rate is missing or outside (0, 1].
     """
     schema = dataset.schema
     rows = dataset.count(role)
     inputs = encoders.allocate(rows)
-    labels = np.empty((rows, len(schema.heads)), np.float32)
-    protected, keep_prob = np.empty(rows, np.float32), np.ones(rows, np.float32)
+    outcomes = Outcomes(dataset, role, rows, drop_immature=drop_immature)
     row = np.empty(rows, np.int64)
-    rate_column = schema.sampling.negative_rate_column if schema.sampling is not None else None
-    sampled = schema.sampling is not None and role in schema.sampling.roles
-    rates = np.empty(rows, np.float64) if sampled and rate_column is not None else None
-    latest = _latest_mature_time(dataset) if role == "train" and drop_immature else None
-    request, time = schema.columns.request, schema.columns.time
-    keep_column = schema.columns.keep_prob
+    request = schema.columns.request
     features = {f"{OWN}{name}": name for name in encoders.own_columns(serving_position=serving_position)}
     joined = [name for side in encoders.sides for name in side.required()]
-    wanted = [*features, *joined, *encoders.vector_columns, *schema.label_columns, *schema.protected_by, request]
-    wanted += [rate_column] if rates is not None and rate_column is not None else []
-    wanted += [keep_column] if keep_column is not None else []
-    wanted += [time] if latest is not None and time is not None else []
+    wanted = [*features, *joined, *encoders.vector_columns, *outcomes.columns, request]
     request_chunks: list[pa.Array] = []
-    at = refused = 0
+    at = 0
     for batch in dataset.scan(list(dict.fromkeys(wanted)), role):
         table, numbers_of_rows = batch.table, batch.rows
-        if latest is not None and time is not None:
-            mature = time_seconds(table[time]) <= latest
-            refused += int(len(mature) - mature.sum())
-            if not mature.all():
-                table, numbers_of_rows = table.filter(pa.array(mature)), numbers_of_rows[mature]
+        mature = outcomes.mature(table)
+        if mature is not None:
+            table, numbers_of_rows = table.filter(pa.array(mature)), numbers_of_rows[mature]
         columns = Columns(without_table_name(table))
-        stop = encoders.encode_into(columns, inputs, at, serving_position=serving_position)
-        for j, column in enumerate(schema.label_columns):
-            labels[at:stop, j] = label_values(columns, column)
-        protected[at:stop] = row_protection(columns, schema.protected_by)
-        if keep_column is not None:
-            keep_prob[at:stop] = label_values(columns, keep_column)
-        if rates is not None and rate_column is not None:
-            rates[at:stop] = label_values(columns, rate_column)
+        try:
+            encoders.encode_into(columns, inputs, at, serving_position=serving_position)
+            stop = outcomes.read(columns, at)
+        except InputError as error:
+            raise _located(error, dataset, batch, numbers_of_rows) from error
         row[at:stop] = numbers_of_rows
         request_chunks.append(one_chunk(columns.block(request, 0, len(columns))).dictionary_encode())
         at = stop
     codes = request_codes(request_chunks)
-    if schema.sampling is not None and schema.sampling.unit == "request":
-        protected[:at] = request_protection(dataset)[row[:at]]
-    rate: Tensor | float = 1.0
-    if rates is not None:
-        rate = torch.from_numpy(rates[:at])
-    elif sampled and schema.sampling is not None and schema.sampling.negative_rate is not None:
-        rate = float(schema.sampling.negative_rate)
+    rate = outcomes.negative_rate(at)
     return EncodedLog(
         inputs.slice(0, at),
-        torch.from_numpy(labels[:at]),
-        torch.from_numpy(protected[:at]),
-        torch.from_numpy(keep_prob[:at]),
-        rate,
+        torch.from_numpy(outcomes.labels[:at]),
+        torch.from_numpy(outcomes.protected(codes)),
+        torch.from_numpy(outcomes.keep_prob[:at]),
+        torch.from_numpy(rate) if isinstance(rate, np.ndarray) else rate,
         torch.from_numpy(codes),
         torch.from_numpy(row[:at]),
-        refused,
+        outcomes.refused,
+        outcomes.immature,
     )
-
-
-def maturity_seconds(schema: Schema) -> int:
-    """The longest maturity of any head, in seconds; 0 when every label is final at once."""
-    return max(head.maturity_seconds or 0 for head in schema.heads.values())
 
 
 def without_table_name(table: pa.Table) -> pa.Table:
@@ -197,10 +167,13 @@ def without_table_name(table: pa.Table) -> pa.Table:
     return table.drop_columns(twice).rename_columns([short for name, short in names.items() if name not in twice])
 
 
-def _latest_mature_time(dataset: Dataset) -> float | None:
-    """The time (seconds) up to which every label is final at the end of the log; None = all rows' are."""
-    seconds = maturity_seconds(dataset.schema)
-    return dataset.last_time - seconds if seconds and dataset.last_time is not None else None
+def _located(error: InputError, dataset: Dataset, batch: LogBatch, rows: np.ndarray) -> InputError:
+    """The same faults with their file, and rows counted within it; `rows` (n,) are the batch's rows in the log."""
+    before = sum(dataset.file_rows[: dataset.impression_files.index(batch.file)])
+    return InputError(
+        replace(fault, file=fault.file or batch.file, row=None if fault.row is None else int(rows[fault.row]) - before)
+        for fault in error.faults
+    )
 
 
-__all__ = ["OWN", "EncodedLog", "encode_log", "maturity_seconds", "without_table_name"]
+__all__ = ["OWN", "EncodedLog", "encode_log", "without_table_name"]

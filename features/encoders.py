@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from features.errors import InputError
 from features.fields import FieldEncoders
 from features.inputs import Inputs
 from features.layout import FusedLayout
 from features.positions import PositionEncoder
 from features.sidefeatures import BLOCK_ROWS, SideFeatures
+from features.scaling import raise_infinite
 from features.tables import Columns
 from features.vectors import ItemVectors
 
@@ -118,7 +120,8 @@ class Encoders(FusedLayout):
         Raises
         ------
         InputError
-            Lists every missing column at once; or names a column whose type is not that of training.
+            Lists every missing column at once; or names a column whose type is not that of training; or, with
+            row, value and count, the numeric columns that hold an infinite value.
         """
         columns = Columns(data)
         out = self.allocate(len(columns))
@@ -168,7 +171,11 @@ class Encoders(FusedLayout):
             if serving_position:
                 self.position.encode_serving(ids[:, f], numeric[:, m])
             else:
-                self.position.encode(columns.block(self.position.column, start, stop), ids[:, f], numeric[:, m])
+                name = self.position.column
+                try:
+                    self.position.encode(columns.block(name, start, stop), ids[:, f], numeric[:, m])
+                except InputError as error:
+                    raise_infinite(columns, [name], error)
             f, m = f + 1, m + 1
         for side in self.sides:
             f1, b1 = f + len(side.fields.scalars), b + len(side.fields.lists)

@@ -11,7 +11,7 @@ import numpy as np
 
 from features.errors import Fault, InputError
 from features.lists import encode_lists, is_list
-from features.scaling import RobustScaler
+from features.scaling import RobustScaler, raise_infinite
 from features.tables import Columns
 from features.vocabulary import Vocabulary
 
@@ -72,6 +72,11 @@ class FieldEncoders:
         numeric : array `(n, M)` float32
         only : names, optional
             Encode these columns and leave the others' places untouched.
+
+        Raises
+        ------
+        InputError
+            A column of a type that is not that of training; infinite numbers, of all numeric columns at once.
         """
         for j, (vocabulary, offset) in enumerate(zip(self.scalars, self.offsets, strict=True)):
             if only is None or vocabulary.name in only:
@@ -86,7 +91,11 @@ class FieldEncoders:
         for scaler in self.scalers:
             if only is None or scaler.name in only:
                 missing = numeric[:, j + 1] if scaler.indicator else None
-                scaler.transform(columns.block(scaler.name, start, stop), numeric[:, j], missing)
+                try:
+                    scaler.transform(columns.block(scaler.name, start, stop), numeric[:, j], missing)
+                except InputError as error:
+                    read = [s.name for s in self.scalers if only is None or s.name in only]
+                    raise_infinite(columns, read, error)
             j += 2 if scaler.indicator else 1
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

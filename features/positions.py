@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from features.scaling import RobustScaler, numbers
+from features.errors import InputError
+from features.scaling import RobustScaler, examined_numbers, infinite_faults
 from features.tables import Block
 
 MAX_BUCKETS = 64  # positions further down share the last bucket; the number still tells them apart
@@ -43,8 +44,10 @@ class PositionEncoder:
         return f"log1p({self.column})"
 
     def encode(self, column: Block, ids: np.ndarray, numeric: np.ndarray) -> None:
-        """Write the bucket into `ids` `(n,)` int32 and the number into `numeric` `(n,)` float32."""
-        values, missing = numbers(column, self.column)
+        """Write the bucket into `ids` `(n,)` int32 and the number into `numeric` `(n,)` float32; refuse infinity."""
+        values, missing, infinite = examined_numbers(column, self.column)
+        if infinite:
+            raise InputError(infinite_faults(self.column, values))
         if missing is not None:
             values = np.where(missing, 1, values)
         values = np.maximum(values, 0)

@@ -1,18 +1,23 @@
-"""Which rows an engagement saved from being dropped: the row's own, or that of any row of its request."""
+"""Which rows were safe from being dropped: the log's own record where rows were dropped, the labels elsewhere.
+
+With missing labels the two differ. A dropped row's labels are gone, but a row that is still there carries its keep
+probability: 1 says that it was protected, also where the label that protected it is null. Where nothing was dropped
+only the labels tell, and one missing label leaves the event open. Such a row is unknown even when another label is 1:
+known positives beside unknown negatives would overstate how often the event takes place.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from features.errors import InputError
 from features.scaling import numbers
-from features.tables import Columns, one_chunk
+from features.tables import Columns
 
-if TYPE_CHECKING:
-    from features.dataset import Dataset
+TOLERANCE = 1e-6  # of a keep probability: it is often float32
 
 
 def request_codes(chunks: list[pa.Array]) -> np.ndarray:
@@ -32,28 +37,47 @@ def request_codes(chunks: list[pa.Array]) -> np.ndarray:
     return np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in unified.chunks]).astype(np.int64)
 
 
-def row_protection(columns: Columns, names: list[str]) -> np.ndarray:
-    """Where `(n,)` bool any of the columns `names` is 1; a missing value is no 1."""
-    engaged = np.zeros(len(columns), bool)
-    for name in names:
-        values, missing = numbers(columns.block(name, 0, len(columns)), name)
-        engaged |= values > 0 if missing is None else (values > 0) & ~missing
-    return engaged
+def row_event(labels: Sequence[np.ndarray]) -> np.ndarray:
+    """The event `(n,)` float32 "any of these labels is 1": 0 or 1, NaN where a label is missing (also beside a 1).
+
+    Parameters
+    ----------
+    labels : sequence of arrays `(n,)`
+        0, 1 or NaN, one array per protecting column; at least one.
+
+    Examples
+    --------
+    >>> row_event([np.array([0.0, 1.0, 1.0]), np.array([0.0, 0.0, np.nan])]).tolist()
+    [0.0, 1.0, nan]
+    """
+    event = np.zeros(len(labels[0]), np.float32)
+    for label in labels:
+        event[label > 0] = 1.0
+    for label in labels:
+        event[np.isnan(label)] = np.nan
+    return event
 
 
-def request_protection(dataset: Dataset) -> np.ndarray:
-    """Whether `(num_rows,)` bool the request of each row of the whole log, whatever its rows' roles, is protected."""
-    request, names = dataset.schema.columns.request, dataset.schema.protected_by
-    chunks: list[pa.Array] = []
-    engaged: list[np.ndarray] = []
-    for batch in dataset.raw([request, *names]):
-        columns = Columns(batch.table)
-        chunks.append(one_chunk(columns.block(request, 0, len(columns))).dictionary_encode())
-        engaged.append(row_protection(columns, names))
-    codes = request_codes(chunks)
-    protected = np.bincount(codes, weights=np.concatenate(engaged)) > 0
-    result: np.ndarray = protected[codes]
-    return result
+def request_event(event: np.ndarray, requests: np.ndarray) -> np.ndarray:
+    """The event `(N,)` float32 of the row's whole request: any of its rows' is 1; NaN where any of them is unknown.
+
+    Parameters
+    ----------
+    event : array `(N,)`
+        Of each row: 0, 1 or NaN.
+    requests : array `(N,)` of int64
+        Codes 0, 1, 2, ...
+
+    Examples
+    --------
+    >>> request_event(np.array([0.0, 1.0, 0.0, 1.0, np.nan]), np.array([0, 0, 1, 2, 2])).tolist()
+    [1.0, 1.0, 0.0, nan, nan]
+    """
+    unknown = np.isnan(event)
+    result = (np.bincount(requests, weights=event > 0) > 0).astype(np.float32)
+    result[np.bincount(requests, weights=unknown) > 0] = np.nan
+    spread: np.ndarray = result[requests]
+    return spread
 
 
 def label_values(columns: Columns, name: str) -> np.ndarray:
@@ -66,4 +90,4 @@ def label_values(columns: Columns, name: str) -> np.ndarray:
     return values
 
 
-__all__ = ["label_values", "request_codes", "request_protection", "row_protection"]
+__all__ = ["TOLERANCE", "label_values", "request_codes", "request_event", "row_event"]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features.errors import Fault, InputError
+from features.errors import Fault, InputError, raise_faults
 from features.ids import hash_ids, mix
 from features.scaling import numbers
 from features.tables import Columns, as_arrow, one_chunk
@@ -83,8 +83,11 @@ def downsample_negatives(
     protected = np.zeros(rows, bool)
     for name in protected_by:
         protected |= np.nan_to_num(_values(columns, name), nan=0.0) > 0
-    rates = _values(columns, negative_rate) if isinstance(negative_rate, str) else np.full(rows, float(negative_rate))
-    _check_rates(rates, negative_rate if isinstance(negative_rate, str) else None)
+    if isinstance(negative_rate, str):
+        rates = negative_rates(columns, negative_rate)
+    else:
+        rates = np.full(rows, float(negative_rate))
+        _check_rates(rates)
     if unit == "request" and request is not None:
         hashes = hash_ids(one_chunk(as_arrow({"id": columns[request]})["id"]))
         protected, codes = _any_of_request(protected, hashes)
@@ -106,7 +109,7 @@ def negative_sample_mask(
     Parameters
     ----------
     protected : array or tensor `(N,)`
-        Non-zero = protected.
+        Non-zero = protected. NaN (unknown, because protecting labels are missing) is refused.
     rate : float in (0, 1], or array `(N,)`
     seed : int
     requests : array or tensor `(N,)` of int64, optional
@@ -119,14 +122,23 @@ def negative_sample_mask(
     -------
     array `(N,)` bool
 
+    Raises
+    ------
+    ValueError
+        A NaN in `protected`, or a rate outside (0, 1].
+    InputError
+        Rates that differ within a request.
+
     Examples
     --------
     >>> negative_sample_mask(np.array([1, 0, 0, 0]), 0.5, seed=3).tolist()
     [True, False, True, False]
     """
-    guarded = np.asarray(protected) != 0
+    known = np.asarray(protected)
+    _check_known(known)
+    guarded = known != 0
     rates = np.broadcast_to(np.asarray(rate, np.float64), guarded.shape)
-    _check_rates(rates, None)
+    _check_rates(rates)
     if requests is not None:
         hashes = mix(np.asarray(requests).astype(np.uint64))
         guarded, codes = _any_of_request(guarded, hashes)
@@ -135,6 +147,37 @@ def negative_sample_mask(
         number = np.arange(len(guarded), dtype=np.uint64) if rows is None else np.asarray(rows).astype(np.uint64)
         hashes = mix(number)
     return np.asarray(guarded | (_uniform(hashes, seed, _ENCODED) < rates), bool)
+
+
+def negative_rates(table: Any, column: str) -> np.ndarray:
+    """The rates `(N,)` float64 that a column of `table` (any kind that `Columns` reads) declares, one per row.
+
+    Raises
+    ------
+    InputError
+        The column is missing or holds no numbers; or some rates are missing or outside (0, 1]: both kinds at once,
+        each with its first row, value and count.
+
+    Examples
+    --------
+    >>> negative_rates({"rate": np.array([0.1, 0.5])}, "rate").tolist()
+    [0.1, 0.5]
+    """
+    columns = table if isinstance(table, Columns) else Columns(table)
+    columns.require([column])
+    rates = _values(columns, column)
+    missing = np.isnan(rates)
+    wrong = ~missing & ~((rates > 0) & (rates <= 1))
+    faults = []
+    if missing.any():
+        message = "must not be missing: it is the rate at which the row's negatives were kept"
+        faults.append(Fault(message, column=column, row=int(missing.argmax()), count=int(missing.sum())))
+    if wrong.any():
+        row = int(wrong.argmax())
+        message = "must satisfy 0 < rate <= 1"
+        faults.append(Fault(message, column=column, row=row, value=float(rates[row]), count=int(wrong.sum())))
+    raise_faults(faults)
+    return rates
 
 
 def _uniform(hashes: np.ndarray, seed: int, stream: int) -> np.ndarray:
@@ -160,16 +203,21 @@ def _values(columns: Columns, name: str) -> np.ndarray:
     return values
 
 
-def _check_rates(rates: np.ndarray, column: str | None) -> None:
+def _check_known(protected: np.ndarray) -> None:
+    unknown = np.isnan(protected) if protected.dtype.kind == "f" else np.zeros(protected.shape, bool)
+    if unknown.any():
+        raise ValueError(
+            f"`protected` must be 0 or 1 in every row, got NaN in {int(unknown.sum())} rows (the first is row "
+            f"{int(unknown.argmax())}): their protecting labels are missing, so which of them may be dropped is "
+            "unknown; keep every row (a rate of 1), leave these rows out, or let [sampling].protected_by name columns "
+            "that are always labelled"
+        )
+
+
+def _check_rates(rates: np.ndarray) -> None:
     wrong = ~((rates > 0) & (rates <= 1))
-    if not wrong.any():
-        return
-    row = int(wrong.argmax())
-    if column is None:
-        raise ValueError(f"the negative rate must satisfy 0 < rate <= 1, got {rates[row]}")
-    raise InputError(
-        Fault("must satisfy 0 < rate <= 1", column=column, row=row, value=float(rates[row]), count=int(wrong.sum()))
-    )
+    if wrong.any():
+        raise ValueError(f"the negative rate must satisfy 0 < rate <= 1, got {rates[int(wrong.argmax())]}")
 
 
 def _check_constant(rates: np.ndarray, codes: np.ndarray, name: str) -> None:
@@ -194,4 +242,4 @@ def _write(table: TableLike, kept: np.ndarray, name: str, probability: np.ndarra
     return thinned.append_column(name, column)
 
 
-__all__ = ["downsample_negatives", "negative_sample_mask"]
+__all__ = ["downsample_negatives", "negative_rates", "negative_sample_mask"]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
 
 from features.errors import Fault, InputError
-from features.tables import Block, primitive
+from features.tables import Block, Columns, primitive
 
 CLIP = 8.0  # interquartile ranges: beyond this a heavy tail says "large" and no more
 SAMPLE_LIMIT = 1 << 20  # quantiles are exact up to this many values
@@ -20,7 +21,7 @@ class RobustScaler:
     """x -> (x - median) / IQR, clipped to ±8; a missing value becomes 0, which is the median.
 
     A column whose quartiles coincide (a rare 0/1 flag) is divided by its standard deviation instead, a constant one
-    by 1. Infinite values are clipped like any other (the validator reports them in a log).
+    by 1. Infinite values are refused, as in a log: they are no measurement that could be large.
 
     Parameters
     ----------
@@ -79,9 +80,11 @@ class RobustScaler:
         Raises
         ------
         InputError
-            The column does not hold numbers.
+            The column does not hold numbers, or an infinite one.
         """
-        values, missing = numbers(column, self.name)
+        values, missing, infinite = examined_numbers(column, self.name)
+        if infinite:
+            raise InputError(infinite_faults(self.name, values))
         if out is None:
             out = np.empty(len(values), np.float32)
         # float64 for one block of rows at a time: a large number minus a large median is nothing in float32
@@ -147,6 +150,42 @@ class ValueSample:
         return self._parts[0]
 
 
+def infinite_faults(name: str, values: np.ndarray) -> list[Fault]:
+    """One fault, with the first row, its value and the count, if any of `values` `(n,)` is plus or minus infinity.
+
+    Examples
+    --------
+    >>> print(infinite_faults("price", np.array([1.0, -np.inf, np.inf]))[0])
+    column `price`, row 1: must be finite (null or NaN for a missing number), got -inf (2 rows)
+    """
+    if values.dtype.kind != "f":
+        return []
+    infinite = np.isinf(values)
+    if not infinite.any():
+        return []
+    row = int(infinite.argmax())
+    message = "must be finite (null or NaN for a missing number)"
+    return [Fault(message, column=name, row=row, value=float(values[row]), count=int(infinite.sum()))]
+
+
+def raise_infinite(columns: Columns, names: Iterable[str], error: InputError) -> NoReturn:
+    """Raise `error`, which one block of a table gave, with rows and counts of the whole table.
+
+    Parameters
+    ----------
+    columns : Columns
+        The table.
+    names : iterable of str
+        Its numeric columns that were being read; every one with an infinite value is named.
+    error : InputError
+        Raised as it is unless it is about a row.
+    """
+    if any(fault.row is None for fault in error.faults):
+        raise error
+    whole = ((name, numbers(columns.block(name, 0, len(columns)), name)[0]) for name in names)
+    raise InputError([fault for name, values in whole for fault in infinite_faults(name, values)]) from error
+
+
 def numbers(column: Block, name: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Values `(n,)` of a numeric column and the mask of missing ones (null or NaN; None = none is missing).
 
@@ -155,7 +194,13 @@ def numbers(column: Block, name: str) -> tuple[np.ndarray, np.ndarray | None]:
     InputError
         The column does not hold numbers.
     """
+    return examined_numbers(column, name)[:2]
+
+
+def examined_numbers(column: Block, name: str) -> tuple[np.ndarray, np.ndarray | None, bool]:
+    """As `numbers`, and whether any value is infinite: the look at NaN tells both, which costs nothing more."""
     missing: np.ndarray | None = None
+    infinite = False
     if isinstance(column, np.ndarray):
         values = column
     else:
@@ -172,10 +217,14 @@ def numbers(column: Block, name: str) -> tuple[np.ndarray, np.ndarray | None]:
     if values.dtype.kind not in "iuf":
         raise InputError(Fault(f"must hold numbers, got type {values.dtype}", column=name))
     if values.dtype.kind == "f":
-        nan = np.isnan(values)
-        if nan.any():
-            missing = nan if missing is None else missing | nan
-    return values, missing
+        finite = np.count_nonzero(np.isfinite(values))
+        if finite < len(values):
+            nan = np.isnan(values)
+            known = len(values) - np.count_nonzero(nan)
+            infinite = finite < known
+            if known < len(values):
+                missing = nan if missing is None else missing | nan
+    return values, missing, infinite
 
 
-__all__ = ["CLIP", "RobustScaler", "ValueSample", "numbers"]
+__all__ = ["CLIP", "RobustScaler", "ValueSample", "examined_numbers", "infinite_faults", "numbers", "raise_infinite"]

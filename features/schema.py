@@ -108,6 +108,11 @@ class Split(_Part):
     fractions: dict[RoleName, Fraction] | None = None
     column: Name | None = None  # for by = "column": its values are the role names
 
+    @field_validator("fractions")
+    @classmethod
+    def _in_order(cls, value: dict[RoleName, float] | None) -> dict[RoleName, float] | None:
+        return None if value is None else {role: value[role] for role in ROLES if role in value}
+
     @property
     def shares(self) -> tuple[float, ...]:
         """The share of each of `ROLES`, in that order."""
@@ -197,7 +202,13 @@ class Schema(_Part):
         return build(cls, data, file)
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain dictionaries for config.json; `from_dict` gives the same schema back."""
+        """Nested plain dictionaries for config.json; `from_dict` gives the same schema back.
+
+        Strings, numbers, lists and dictionaries only, so that JSON gives equal dictionaries back. Defaults are written
+        out, keys stand in one order: two files that mean the same give the same JSON text, whatever their layout. Only
+        the order of the heads is the file's own, and dictionaries are equal in any order: to notice that too, compare
+        the text (`json.dumps`, keys unsorted).
+        """
         return self.model_dump(mode="json", exclude_none=True)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,13 @@ if TYPE_CHECKING:
     from features.schema import Schema
 
 
+RESERVED = ("any", "utility", "score", "rank")  # columns of a scored table, and the event of any engagement
+RESERVED_ENDINGS = ("_sampled", "_naive", "_corrected")  # <head>_naive and the like: one head's probability, in stages
+
+
 def schema_faults(schema: Schema) -> list[Fault]:
     """All contradictions in `schema`, none for a sound one."""
-    rules = (_heads, _features, _parts, _position_and_files, _sampling, _split)
+    rules = (_head_names, _heads, _features, _parts, _position_and_files, _sampling, _split)
     return [Fault(message, key=key) for rule in rules for key, message in rule(schema)]
 
 
@@ -36,6 +41,35 @@ def _split_name(name: str) -> tuple[str, str]:
 
 
 Finding = tuple[str, str]  # place in dataset.toml, message
+
+
+def head_name_problems(name: str, columns: Iterable[str]) -> list[str]:
+    """What is wrong with `name` as a head's, given the `columns` that stand beside it in a scored table.
+
+    Examples
+    --------
+    >>> head_name_problems("click", ["item_id"]), head_name_problems("item_id", ["item_id"])
+    ([], ['it is the name of a column that stands beside it in every scored table'])
+    """
+    problems = []
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        problems.append("it must hold letters, digits and underscores only and start with no digit")
+    if name in RESERVED or name.startswith("utility_"):
+        problems.append('"any", "utility", "score", "rank" and names that start with "utility_" have another meaning')
+    if name.endswith(RESERVED_ENDINGS):
+        problems.append(f"the endings {', '.join(RESERVED_ENDINGS)} name stages of another head's probability")
+    if name in columns:
+        problems.append("it is the name of a column that stands beside it in every scored table")
+    return problems
+
+
+def _head_names(schema: Schema) -> Iterator[Finding]:
+    """Probabilities are columns named like their head, in tables and formulas: nothing else may have such a name."""
+    c, position = schema.columns, schema.position
+    parts = (c.request, c.item, c.user, position.column if position else None)
+    for name in schema.heads:
+        for problem in head_name_problems(name, [column for column in parts if column is not None]):
+            yield "[heads]", f"{name!r} cannot name a head (give another name and set `column`): {problem}"
 
 
 def _heads(schema: Schema) -> Iterator[Finding]:

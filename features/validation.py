@@ -39,9 +39,14 @@ class ValidationReport:
     rows : int
         Rows that were read.
     heads : mapping of head -> HeadCounts
-        Rows with a label, positives, and rows too young for the head's maturity.
+        Rows with a label, positives, and rows and labels too young for the head's maturity.
     role_rows : mapping of role -> int
         Rows per role; empty when the split itself is faulty.
+    unprotected_heads : tuple of str
+        Heads that are 1 on sampled rows which nothing protected: their positives were dropped like negatives. Weights
+        1 / keep_prob undo that (`correction = "inverse_propensity"`), the closed-form corrections do not.
+    sampled_without_rate : bool
+        Rows have keep_prob < 1 and no [sampling] says at which rate: only weights can undo that as well.
     """
 
     faults: tuple[Fault, ...] = ()
@@ -49,6 +54,8 @@ class ValidationReport:
     rows: int = 0
     heads: Mapping[str, HeadCounts] = field(default_factory=dict)
     role_rows: Mapping[str, int] = field(default_factory=dict)
+    unprotected_heads: tuple[str, ...] = ()
+    sampled_without_rate: bool = False
 
     @property
     def ok(self) -> bool:
@@ -147,7 +154,15 @@ def _checked(dataset: Log, findings: Findings, lost: set[str]) -> ValidationRepo
     if len(repeats) and schema.policy.duplicates != "error":
         done = "dropped" if schema.policy.duplicates == "drop" else "kept"
         warnings.append(f"{len(repeats)} duplicate impressions are {done}, as [policy].duplicates says")
-    return ValidationReport(findings.faults(), tuple(warnings), dataset.num_rows, by_row.heads, role_rows)
+    return ValidationReport(
+        findings.faults(),
+        tuple(warnings),
+        dataset.num_rows,
+        by_row.heads,
+        role_rows,
+        tuple(name for name in schema.heads if name in sampling.unprotected),
+        sampling.sampled_without_rate,
+    )
 
 
 def _roles(dataset: Log, usable: set[str]) -> np.ndarray | None:
@@ -192,4 +207,6 @@ def _head_warnings(heads: Mapping[str, HeadCounts]) -> Iterator[str]:
         elif counts.positives in (0, counts.labelled):
             yield f"head `{name}` is {int(counts.positives > 0)} on all of its {counts.labelled} labelled rows"
         if counts.refused:
-            yield f"head `{name}`: {counts.refused} train rows are younger than its maturity: refused for training"
+            yield f"head `{name}`: {counts.refused} train and calibrate rows are younger than its maturity: left out"
+        if counts.immature:
+            yield f"head `{name}`: {counts.immature} tune and test labels are younger than its maturity: left out"

@@ -12,6 +12,7 @@ import pyarrow.types as pt
 
 from features.findings import Findings
 from features.ids import plain_type
+from features.maturity import FITTED
 from features.reading import time_seconds
 from features.schema import ROLES
 from features.splits import NO_ROLE, roles_by_name
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class HeadCounts:
-    """Of one head: rows with a label, rows with label 1, and train rows too young for its maturity."""
+    """Of one head: rows with a label, and with label 1; too young for its maturity are `refused` rows of the roles
+    train and calibrate (left out as a whole) and `immature` labels of tune and test (their rows stay)."""
 
     labelled: int = 0
     positives: int = 0
     refused: int = 0
+    immature: int = 0
 
 
 class RowChecks:
@@ -40,7 +43,7 @@ class RowChecks:
     usable : set of str
         Columns that exist with the right type.
     roles : ndarray (num_rows,) int8 or None
-        Roles of the rows; None when the split is faulty, then no row is counted as refused.
+        Roles of the rows; None when the split is faulty, then no row is counted as too young.
     """
 
     def __init__(self, dataset: Log, findings: Findings, usable: set[str], roles: np.ndarray | None) -> None:
@@ -106,7 +109,7 @@ class RowChecks:
         name = self.schema.position.column
         position = as_floats(batch.table.column(name))  # null -> NaN
         with np.errstate(invalid="ignore"):
-            bad = ~(position >= 1) | (position != np.floor(position))
+            bad = ~(position >= 1) | (position != np.floor(position)) | np.isinf(position)
         self._rows(batch, name, bad & ~is_null(batch.table.column(name)), "position must be an integer of at least 1")
         self._rows(batch, name, is_null(batch.table.column(name)), "must not be null", values=False)
 
@@ -122,9 +125,10 @@ class RowChecks:
     def _count(self, batch: RawBatch, labels: dict[str, np.ndarray], last_time: float | None) -> None:
         time = self.schema.columns.time
         seconds = time_seconds(batch.table.column(time)) if last_time is not None and time in self.usable else None
-        train = np.zeros(batch.table.num_rows, bool)
+        role = np.full(batch.table.num_rows, NO_ROLE, np.int8)
         if self.roles is not None:
-            train = self.roles[batch.start : batch.start + len(train)] == ROLES.index("train")
+            role = self.roles[batch.start : batch.start + len(role)]
+        fitted = np.isin(role, [ROLES.index(name) for name in FITTED])
         for name, head in self.schema.heads.items():
             if head.column not in labels:
                 continue
@@ -133,7 +137,8 @@ class RowChecks:
             counts.positives += int((label == 1).sum())
             if head.maturity_seconds is not None and seconds is not None and last_time is not None:
                 young = seconds > last_time - head.maturity_seconds
-                counts.refused += int((young & train).sum())
+                counts.refused += int((young & fitted).sum())
+                counts.immature += int((young & ~fitted & (role != NO_ROLE) & ~np.isnan(label)).sum())
 
 
 def is_null(values: pa.ChunkedArray) -> np.ndarray:

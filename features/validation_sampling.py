@@ -13,14 +13,12 @@ import numpy as np
 
 from features.findings import Findings
 from features.ids import hash_ids
+from features.protection import TOLERANCE
 from features.schema import ROLES
 from features.validation_rows import as_floats, is_probability
 
 if TYPE_CHECKING:
     from features.log import Log, RawBatch
-
-TOLERANCE = 1e-6  # keep_prob is often float32
-
 
 class SamplingChecks:
     """Checks [sampling] batch by batch; does nothing when it is not declared or its columns are not usable.
@@ -41,6 +39,7 @@ class SamplingChecks:
         self.columns: list[str] = []
         self.reduced = 0  # rows with keep_prob < 1
         self.undecided = 0  # rows whose protecting columns are null
+        self.unprotected: dict[str, int] = {}  # head -> rows where it is 1 and nothing protected them
         sampling, columns = self.schema.sampling, self.schema.columns
         self.keep_prob = columns.keep_prob if columns.keep_prob in usable else None
         self.protected_by = self.schema.protected_by
@@ -95,12 +94,26 @@ class SamplingChecks:
         self._rows(batch, free & ~unsure, f"must equal {told} on {unprotected}")
         self._rows(batch, free & unsure & ~one, f"must equal {told}, or 1, where the protecting columns are null")
 
+    @property
+    def sampled_without_rate(self) -> bool:
+        """Rows were dropped, as keep_prob says, at a rate that nobody declares."""
+        return self.schema.sampling is None and self.reduced > 0
+
     def warnings(self) -> Iterator[str]:
         """After the last batch: what is allowed, yet worth knowing."""
-        if self.schema.sampling is None and self.reduced:
-            yield f"{self.reduced} rows have keep_prob < 1, yet no [sampling] is declared: no closed-form correction"
+        if self.sampled_without_rate:
+            yield (
+                f"{self.reduced} rows have keep_prob < 1, yet no [sampling] is declared: declare the rate, or train "
+                'with correction = "inverse_propensity"'
+            )
+        for name, rows in self.unprotected.items():
+            yield (
+                f"head `{name}` is 1 on {rows} sampled rows that no column of [sampling].protected_by "
+                f"({_list(self.protected_by)}) protects, so positives of it were dropped too: name its column in "
+                'protected_by if it did protect rows, or train with correction = "inverse_propensity"'
+            )
         if self.undecided:
-            yield f"{self.undecided} sampled rows have null and no 1 in protected_by: they count as unprotected"
+            yield f"{self.undecided} sampled rows have null and no 1 in protected_by: their keep_prob alone tells"
 
     def _rows(self, batch: RawBatch, bad: np.ndarray, message: str) -> None:
         column = str(self.keep_prob)
@@ -138,17 +151,12 @@ class SamplingChecks:
         self.requests, self.unsure = np.unique(np.concatenate(protected)), np.unique(np.concatenate(unsure))
 
     def _heads(self, batch: RawBatch, unprotected: np.ndarray) -> None:
-        """Every head must imply the protecting event: else its positives were dropped too, with nobody's knowledge."""
+        """A head that does not imply the protecting event lost positives too, which no closed form can undo."""
         for name, head in self.schema.heads.items():
             if head.column in self.columns and head.column not in self.protected_by:
-                bad = unprotected & (as_floats(batch.table.column(head.column)) == 1)
-                message = (
-                    f"must be 0 where none of [sampling].protected_by ({_list(self.protected_by)}) is 1: head `{name}` "
-                    "does not imply the protecting event; name its column there if it protected rows, else leave out "
-                    "[sampling] and weight rows by keep_prob"
-                )
-                values = batch.table.column(head.column)
-                self.findings.rows(bad, message, batch.file, head.column, batch.first_row, values)
+                found = int((unprotected & (as_floats(batch.table.column(head.column)) == 1)).sum())
+                if found:
+                    self.unprotected[name] = self.unprotected.get(name, 0) + found
 
     def _rate(self, batch: RawBatch, sampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The declared rate (n,) float64, and (n,) bool where it is one."""

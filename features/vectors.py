@@ -47,7 +47,7 @@ class ItemVectors:
     @classmethod
     def from_arrays(cls, name: str, ids: np.ndarray | list[str], vectors: np.ndarray) -> ItemVectors:
         """From distinct `ids` `(V,)` of the column `name` and their `vectors` `(V, D)`."""
-        matrix = np.zeros((len(vectors) + 1, vectors.shape[1]), np.float32)
+        matrix = _zeros(len(vectors) + 1, vectors.shape[1])
         matrix[1:] = vectors
         integer = isinstance(ids, np.ndarray) and ids.dtype.kind in "iu"
         return cls(Vocabulary(name, "int" if integer else "string", ids), matrix)
@@ -86,7 +86,7 @@ class ItemVectors:
             block = _vector_block(column, vector, width, faults, at)
             if block is not None:
                 if matrix is None:
-                    matrix = np.zeros((rows + 1, block.shape[1]), np.float32)
+                    matrix = _zeros(rows + 1, block.shape[1])
                 matrix[at + 1 : at + 1 + len(block)] = block
             at += len(ids)
         key = _key(keys, item, schema.field(item).type, faults)
@@ -136,6 +136,14 @@ class ItemVectors:
             wanted, found = meta["fingerprint"][:12], vectors.fingerprint[:12]
             raise InputError(f"item vectors must have the fingerprint {wanted}..., got {found}...")
         return vectors
+
+
+def _zeros(rows: int, width: int) -> np.ndarray:
+    """Memory where torch would take it, on a 64-byte boundary: its products depend on that in their last bits."""
+    import torch
+
+    matrix: np.ndarray = torch.zeros(rows, width).numpy()
+    return matrix
 
 
 class _Faults:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from _galleryrank_siblings import require_siblings
 from galleryrank.exits import run
 
 app = typer.Typer(
@@ -111,6 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str] | None) -> int:
+    require_siblings(__file__)  # here and not in __init__: a hidden package then ends in exit code 2 and one line
     try:
         app(args=arguments, prog_name="galleryrank")
     except SystemExit as stop:  # how typer ends, with 2 for a mistyped option

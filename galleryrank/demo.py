@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,10 @@ from galleryrank.settings import RunConfig
 from multitask import TrainingConfig
 from ranking import Ranker, TreesConfig, score_parquet
 from ranking.fitting import training_rate
-from ranking.heads import Stage
+from ranking.heads import STAGES
 
 NEGATIVE_RATE = 0.1
 REQUESTS = 50_000
-STAGES: tuple[Stage, ...] = ("sampled", "naive", "corrected", "calibrated")
 SHOWN = 5  # candidates of the example request
 
 
@@ -30,8 +30,12 @@ def run_demo(out: Path, seed: int, quiet: bool) -> None:
     """Generate, check, fit, score, evaluate; print what was corrected against the truth."""
     say = Log(quiet)
     run = RunDirectory(out)
-    if run.record_file.exists() and json.loads(run.record_file.read_text())["settings"]["seed"] != seed:
-        raise InputError(Fault("holds a demo with another seed: choose another --out", file=out))
+    if run.record_file.is_file():
+        record = run.read()
+        if record["command"] != "demo" or record["settings"]["seed"] != seed:
+            raise InputError(Fault("holds a fit, or a demo with another seed: choose another --out", file=out))
+    elif out.exists() and not (out.is_dir() and set(os.listdir(out)) <= {"world"}):
+        raise InputError(Fault("is not empty and holds no demo: choose another --out", file=out))
     say(
         f"[bold]generating a marketplace[/bold]: {REQUESTS:,} requests; of the rows without engagement that training "
         f"sees only {NEGATIVE_RATE:.0%} are in the log"
@@ -42,7 +46,7 @@ def run_demo(out: Path, seed: int, quiet: bool) -> None:
         say("the model of an earlier demo is used: the world of a seed is always the same")
         ranker = Ranker.load(run.model)
     else:
-        ranker = fit_into(run, dataset, settings, say)
+        ranker = fit_into(run, dataset, settings, say, command="demo")
     scores = out / "scores.parquet"
     rows = score_parquet(ranker, [str(f) for f in dataset.impression_files], scores)
     say(f"scored {rows:,} rows -> {scores}")

@@ -31,6 +31,7 @@ def evaluate_run(
     ranker = with_utility(Ranker.load(run.model), utility)
     dataset = run.dataset() if data is None else Dataset.open(data)
     if data is not None:
+        run.refuse_seen_rows(dataset)
         dataset.validate().raise_if_faulty()
     result = evaluate_into(run, ranker, dataset, role, logged_position, out or path, say)
     if format == "json":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from _galleryrank_siblings import HiddenPackageError
+
 PASS = 0
 REGRESSION = 1
 BAD_INPUT = 2
@@ -21,20 +23,27 @@ def run(command: Callable[[], int | None]) -> int:
     """
     try:
         return command() or PASS
-    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        _say(f"error: {error.filename}: {error.strerror}")
-        return BAD_INPUT
     except KeyboardInterrupt:
         _say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, e.g. `| head`
         sys.stderr.close()
         return PASS
+    except OSError as error:
+        _say(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}")
+        return BAD_INPUT
     except Exception as error:
         import traceback
 
+        if isinstance(error, HiddenPackageError):  # a sibling cannot be imported: nothing below could be
+            _say(f"error: {error}")
+            return BAD_INPUT
         from features import InputError  # here, so that `--help` need not load it
+        from multitask import CheckpointError
 
+        if isinstance(error, CheckpointError | FloatingPointError):  # settings that do not fit, or that diverge
+            _say(f"error: {error}")
+            return BAD_INPUT
         if isinstance(error, InputError):
             many = len(error.faults) > 1
             _say(f"{len(error.faults)} errors:\n{error}" if many else f"error: {error}")

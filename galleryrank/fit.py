@@ -21,30 +21,49 @@ def fit_run(
     """Fit what the settings say on `dataset` into the run directory `out`."""
     say = Log(quiet or rank() != 0)
     settings = load_config(config, overrides)
-    if out.exists() and not (out.is_dir() and (RunDirectory(out).record_file.is_file() or not any(out.iterdir()))):
+    check_device(device)
+    if (
+        rank() == 0
+        and out.exists()
+        and not (out.is_dir() and (RunDirectory(out).record_file.is_file() or not any(out.iterdir())))
+    ):
         raise InputError(Fault("is not empty and holds no run: choose another --out", file=out))
     fit_into(RunDirectory(out), Dataset.open(dataset), settings, say, device)
-    say(f"next: galleryrank evaluate {out}")
+    if settings.objective == "multi_head":
+        say(f"next: galleryrank evaluate {out}")
+    else:
+        say(f"next: galleryrank score {out} LOG --out FILE (a single score is measured as another run's baseline)")
 
 
-def fit_into(run: RunDirectory, dataset: Dataset, settings: RunConfig, say: Log, device: str | None = None) -> Ranker:
+def fit_into(
+    run: RunDirectory,
+    dataset: Dataset,
+    settings: RunConfig,
+    say: Log,
+    device: str | None = None,
+    command: str = "fit",
+) -> Ranker:
     """Fit into a run directory, going on where an earlier fit with the same settings was killed."""
     data = prepare(dataset, settings.ranker(), say)
     record = {
-        "command": "fit",
+        "command": command,
         "dataset": str(dataset.path.resolve()),
         "settings": settings.model_dump(mode="json"),
+        "schema": dataset.schema.to_dict(),
         "data_sha256": dataset.data_hash(),
     }
-    if run.record_file.is_file():
+    if rank() != 0:
+        pass  # the first process checks and writes, for all
+    elif run.record_file.is_file():
         before = run.read()
-        changed = sorted(k for k in ("settings", "data_sha256") if before.get(k) != record[k])
+        names = {"command": "command", "settings": "settings", "schema": "dataset.toml", "data_sha256": "data"}
+        changed = [words for key, words in names.items() if before.get(key) != record[key]]
         if changed:
             raise InputError(
-                Fault(f"holds a fit with other {' and '.join(changed)}: choose another --out", file=run.path)
+                Fault(f"holds a fit with another {' and another '.join(changed)}: choose another --out", run.path)
             )
         if run.model.is_dir() and all(run.baseline(b).is_dir() for b in settings.baselines):
-            raise InputError(Fault("holds this very fit, finished: choose another --out", file=run.path))
+            raise InputError(Fault("holds this very fit, finished: choose another --out", run.path))
         say("going on with the fit that was interrupted here")
     if rank() == 0:
         run.write(record | {"began": _now()})
@@ -54,6 +73,20 @@ def fit_into(run: RunDirectory, dataset: Dataset, settings: RunConfig, say: Log,
     if rank() == 0:
         run.write(run.read() | {"ended": _now(), "versions": ranker.info["versions"]})
     return ranker
+
+
+def check_device(device: str | None) -> None:
+    """Refuse a device that torch does not know or this machine does not have."""
+    import torch
+
+    if device is None:
+        return
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise InputError(Fault("must be cpu or cuda", key="--device", value=device)) from error
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+        raise InputError(Fault("is not available on this machine", key="--device", value=device))
 
 
 def _fit_or_load(

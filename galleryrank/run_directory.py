@@ -10,12 +10,15 @@ metrics.json, report.html    after `galleryrank evaluate`
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from features import Dataset, Fault, InputError
 from ranking import Ranker, Utility
+
+RECORD = ("command", "dataset", "settings", "schema", "data_sha256")
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,14 @@ class RunDirectory:
 
     def read(self) -> dict[str, Any]:
         """The record."""
-        record: dict[str, Any] = json.loads(self.record_file.read_text(encoding="utf-8"))
-        return record
+        try:
+            record = json.loads(self.record_file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(Fault(f"cannot be read: {error}", file=self.record_file)) from error
+        missing = [key for key in RECORD if not isinstance(record, dict) or key not in record]
+        if missing:
+            raise InputError(Fault(f"is not the record of a fit: it lacks {missing}", file=self.record_file))
+        return dict(record)
 
     def write(self, record: dict[str, Any]) -> None:
         """Replace the record as a whole."""
@@ -76,7 +85,29 @@ class RunDirectory:
         path = Path(self.read()["dataset"])
         if not path.exists():
             raise InputError(Fault("the run's data set is no longer there: name it by --data", path))
-        return Dataset.open(path)
+        dataset = Dataset.open(path)
+        self.refuse_seen_rows(dataset)
+        return dataset
+
+    def refuse_seen_rows(self, dataset: Dataset) -> None:
+        """InputError if a row of `dataset` may play another role than when the model was fitted.
+
+        A file that was there at the fit keeps its roles under the same description; by time its roles also depend on
+        the other files.
+        """
+        record, hashes = self.read(), dataset.data_hash()
+        names = {os.path.relpath(file, dataset.folder) for file in dataset.impression_files}
+        seen = {h for name, h in hashes.items() if name in names} & set(record["data_sha256"].values())
+        now, then = dataset.schema.to_dict(), record["schema"]
+        changed = any(now.get(part) != then.get(part) for part in ("split", "columns", "policy"))
+        if seen and (changed or (dataset.schema.split.by == "time" and hashes != record["data_sha256"])):
+            raise InputError(
+                Fault(
+                    "describes rows that were there when the model was fitted, under another split, other columns or "
+                    "beside other files: rows that it calls test may have been trained on. Restore it, or fit again",
+                    file=dataset.path,
+                )
+            )
 
 
 def load_model(path: Path) -> Ranker:
@@ -105,10 +136,4 @@ def with_utility(ranker: Ranker, text: str | None) -> Ranker:
     """The ranker with the weights given on the command line, if any."""
     if text is None:
         return ranker
-    utility = parse_utility(text)
-    try:
-        return ranker.with_utility(utility)
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"--utility: {error}") from error
+    return ranker.with_utility(parse_utility(text))

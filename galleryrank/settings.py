@@ -27,9 +27,9 @@ class RunConfig(RankerConfig):
     def baseline(self, name: Baseline) -> RankerConfig:
         """A baseline's configuration: the same data, seed and settings, another model or objective."""
         change: dict[str, Any] = {
-            "lightgbm": {"model": "lightgbm"},
-            "importance": {"objective": "importance"},
-            "importance_lightgbm": {"model": "lightgbm", "objective": "importance"},
+            "lightgbm": {"model": "lightgbm", "objective": "multi_head"},
+            "importance": {"model": "network", "objective": "importance", "utility": {}},
+            "importance_lightgbm": {"model": "lightgbm", "objective": "importance", "utility": {}},
         }[name]
         return self.ranker().model_copy(update=change)
 
@@ -41,7 +41,7 @@ def load_config(path: Path | None, overrides: Sequence[str]) -> RunConfig:
     if path is not None:
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(Fault(f"is not valid TOML: {error}", file=path)) from error
     for override in overrides:
         key, equals, text = override.partition("=")

@@ -14,9 +14,10 @@ require_siblings(__file__)
 
 from multitask.arrays import ShuffledBatches  # noqa: E402
 from multitask.averaging import WeightAverage  # noqa: E402
+from multitask.checkpoint import CheckpointError  # noqa: E402
 from multitask.config import TrainingConfig  # noqa: E402
 from multitask.cross import CrossNetwork  # noqa: E402
-from multitask.distributed import default_device, rank  # noqa: E402
+from multitask.distributed import barrier, default_device, rank, world_size  # noqa: E402
 from multitask.history import Epoch, History  # noqa: E402
 from multitask.losses import masked_losses  # noqa: E402
 from multitask.mmoe import MMoE  # noqa: E402
@@ -30,6 +31,7 @@ from multitask.weighting import Equal, Fixed, InverseVariance, LossWeighting, Un
 
 __all__ = [
     "PLE",
+    "CheckpointError",
     "CrossNetwork",
     "Epoch",
     "Equal",
@@ -45,10 +47,12 @@ __all__ = [
     "TrainingConfig",
     "Uncertainty",
     "WeightAverage",
+    "barrier",
     "default_device",
     "fit",
     "make_trunk",
     "make_weighting",
     "masked_losses",
     "rank",
+    "world_size",
 ]

@@ -15,6 +15,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 _STATE = "checkpoint.json"
+_START_ANEW = "delete the folder, or choose another, to start anew"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be resumed: it is damaged, or another run's. Says what is wrong and what to do."""
 
 
 def write_checkpoint(folder: Path, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
@@ -46,7 +51,7 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
     """The tensors and the state in `folder`; None if it holds no checkpoint.
 
     Raises:
-        ValueError: naming the file that is missing, changed or unreadable.
+        CheckpointError: naming the file that is missing, changed or unreadable.
     """
     path = folder / _STATE
     if not path.exists():
@@ -55,17 +60,18 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
         head = json.loads(path.read_text(encoding="utf-8"))
         name, digest, state = head["tensors"], head["sha256"], head["state"]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: must be a checkpoint's JSON file, got {type(error).__name__}: {error}") from error
+        found = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: must be a checkpoint's JSON file, got {found}; {_START_ANEW}") from error
     file = folder / Path(name).name
     if not file.exists():
-        raise ValueError(f"{file}: named by {path.name} but missing")
+        raise CheckpointError(f"{file}: named by {path.name} but missing; {_START_ANEW}")
     data = file.read_bytes()
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise ValueError(f"{file}: must have the SHA-256 {digest}, got {hashlib.sha256(data).hexdigest()}")
+    if (found := hashlib.sha256(data).hexdigest()) != digest:
+        raise CheckpointError(f"{file}: must have the SHA-256 {digest}, got {found}; {_START_ANEW}")
     try:
         return load_tensors(data), state
     except SafetensorError as error:
-        raise ValueError(f"{file}: must be a safetensors file: {error}") from error
+        raise CheckpointError(f"{file}: must be a safetensors file: {error}; {_START_ANEW}") from error
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+# The others may wait long for the first process, which validates and saves alone; a dead one is noticed at once anyway.
+_PATIENCE = timedelta(hours=24)
 
 
 def rank() -> int:
@@ -30,13 +35,37 @@ def default_device() -> torch.device:
 
 
 def join(device: torch.device) -> None:
-    """Joins the process group that the environment describes (nccl on CUDA, else gloo); nothing outside `torchrun`."""
-    if world_size() == 1 or _joined():
+    """Joins the process group that the environment describes; nothing outside `torchrun`.
+
+    Tensors on CUDA devices travel by nccl, those on the CPU by gloo.
+
+    Args:
+        device: this process's own; it becomes the current one if it is a CUDA device.
+    """
+    if world_size() == 1:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    atexit.register(_leave)
+    if not _joined():
+        # The optimisers load this module, whose default arguments would keep the group, and its threads, alive until
+        # Python itself is gone: every third run then ended in an abort. Loaded before there is a group, it keeps none.
+        import torch.distributed.nn  # noqa: F401
+
+        cuda = torch.cuda.is_available() and dist.is_nccl_available()
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_PATIENCE)
+        atexit.register(_leave)
+
+
+def barrier() -> None:
+    """Waits until every process has come here; nothing outside `torchrun`.
+
+    Joins the process group if no training has done so yet.
+
+    >>> barrier()
+    """
+    if world_size() > 1:
+        join(torch.device("cpu"))
+        dist.all_reduce(torch.zeros(1))  # no sum is known before all have sent their part
 
 
 def _joined() -> bool:
@@ -57,21 +86,29 @@ def copy_from_first(tensors: Sequence[Tensor]) -> None:
 
 
 def from_first(value: Any) -> Any:
-    """Rank 0's `value` on every rank (a picklable one: it travels between the processes of one run only)."""
+    """Rank 0's `value` on every rank; anything that JSON can hold (NaN and infinities too), as it travels as JSON.
+
+    >>> from_first({"loss": 0.5})
+    {'loss': 0.5}
+    """
     if world_size() == 1:
         return value
-    box = [value]
-    dist.broadcast_object_list(box, src=0)
-    return box[0]
+    data = bytearray(json.dumps(value).encode() if rank() == 0 else b"")
+    length = torch.tensor([len(data)])
+    dist.broadcast(length, src=0)
+    data = data or bytearray(int(length))
+    dist.broadcast(torch.frombuffer(data, dtype=torch.uint8), src=0)  # written into `data`
+    return json.loads(data)
 
 
-def gather_to_all(tensor: Tensor, device: torch.device) -> Tensor:
+def gather_to_all(tensor: Tensor) -> Tensor:
     """`(...)` on every rank to `(world, ...)` on all, in the ranks' order, on the CPU."""
+    tensor = tensor.cpu()
     if world_size() == 1:
-        return tensor[None].cpu()
-    parts = [torch.empty_like(tensor, device=device) for _ in range(world_size())]
-    dist.all_gather(parts, tensor.to(device))
-    return torch.stack(parts).cpu()
+        return tensor[None]
+    parts = [torch.empty_like(tensor) for _ in range(world_size())]
+    dist.all_gather(parts, tensor)
+    return torch.stack(parts)
 
 
 class GradientAverage:

@@ -29,9 +29,6 @@ class ExtractionLevel(nn.Module):
         shared_gate: whether the shared mixture is made; the last level needs none.
     """
 
-    own_or_shared: Tensor
-    expert_input: Tensor
-
     def __init__(
         self,
         in_features: int,
@@ -44,14 +41,10 @@ class ExtractionLevel(nn.Module):
     ) -> None:
         super().__init__()
         n_own = n_tasks * n_specific  # experts in the order: task 0's, task 1's, ..., shared
+        self.n_own, self.n_specific, self.n_shared = n_own, n_specific, n_shared
         self.experts = StackedMLP(n_own + n_shared, in_features, hidden, dropout)
         self.task_gates = StackedLinear(n_tasks, in_features, n_specific + n_shared, bias=False)
         self.shared_gate = InputLinear(in_features, n_own + n_shared, bias=False) if shared_gate else None
-        own = torch.arange(n_own).view(n_tasks, n_specific)
-        shared = torch.arange(n_own, n_own + n_shared).expand(n_tasks, n_shared)
-        self.register_buffer("own_or_shared", torch.cat([own, shared], dim=1), persistent=False)  # (T, m + n)
-        inputs = torch.cat([torch.arange(n_tasks).repeat_interleave(n_specific), torch.full((n_shared,), n_tasks)])
-        self.register_buffer("expert_input", inputs, persistent=False)  # (E,): which of the T + 1 inputs is read
 
     def gates(self, x: Tensor, fixed: Tensor | None = None) -> Tensor:
         """`(B, D)` or `(T + 1, B, D)` to `(T, B, m + n)` shares, in float32, that sum to 1."""
@@ -62,12 +55,20 @@ class ExtractionLevel(nn.Module):
 
         Returns `(T, B, H)`, or `(T + 1, B, H)` with the shared mixture last.
         """
-        experts = self.experts(x if x.ndim == 2 else x[self.expert_input], fixed)  # (E, B, H)
-        mixed = torch.einsum("tbk,tkbh->tbh", self.gates(x, fixed), experts[self.own_or_shared])
+        experts = self.experts(x if x.ndim == 2 else self._expert_inputs(x), fixed)  # (E, B, H)
+        # S_t in two sums: a gather of its experts would copy every shared one T times, forwards and backwards.
+        own, shared = torch.split(self.gates(x, fixed), [self.n_specific, self.n_shared], dim=-1)
+        mixed = torch.einsum("tbk,tkbh->tbh", own, experts[: self.n_own].unflatten(0, (-1, self.n_specific)))
+        mixed = mixed + torch.einsum("tbk,kbh->tbh", shared, experts[self.n_own :])
         if self.shared_gate is None:
             return mixed
         share = torch.softmax(self.shared_gate(x if x.ndim == 2 else x[-1], fixed).float(), dim=-1)  # (B, E)
         return torch.cat([mixed, torch.einsum("be,ebh->bh", share, experts)[None]])
+
+    def _expert_inputs(self, x: Tensor) -> Tensor:
+        """`(T + 1, B, D)` to `(E, B, D)`: a task's experts read the task's input, the shared ones the last."""
+        own = x[:-1, None].expand(-1, self.n_specific, -1, -1).flatten(0, 1)
+        return torch.cat([own, x[-1:].expand(self.n_shared, -1, -1)])
 
 
 class PLE(nn.Module):

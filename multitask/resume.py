@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from multitask import distributed
 from multitask.averaging import WeightAverage
-from multitask.checkpoint import read_checkpoint, write_checkpoint
+from multitask.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from multitask.config import TrainingConfig
 from multitask.history import History
+
+_STEPS, _PROCESSES = "steps per epoch", "processes"
 
 
 @dataclass
@@ -45,8 +47,8 @@ class TrainingState:
         generators = {"cpu": torch.get_rng_state()}
         if device.type == "cuda":
             generators["cuda"] = torch.cuda.get_rng_state(device)
-        random = {name: distributed.gather_to_all(state, device) for name, state in generators.items()}
-        sums = distributed.gather_to_all(torch.tensor(self.position.loss_sum, dtype=torch.float64), device)
+        random = {name: distributed.gather_to_all(state) for name, state in generators.items()}
+        sums = distributed.gather_to_all(torch.tensor(self.position.loss_sum, dtype=torch.float64))
         if distributed.rank() != 0:
             return
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
@@ -62,7 +64,7 @@ class TrainingState:
         """Puts the checkpoint in `folder` back; False if there is none.
 
         Raises:
-            ValueError: if it is another run's (says what differs) or does not fit the model.
+            CheckpointError: if it is damaged, it is another run's (says what differs) or does not fit the model.
         """
         found = read_checkpoint(folder)
         if found is None:
@@ -96,17 +98,26 @@ class TrainingState:
 
 
 def _signature(config: TrainingConfig, steps: int) -> dict[str, Any]:
-    return config.model_dump() | {"steps per epoch": steps, "processes": distributed.world_size()}
+    return config.model_dump() | {_STEPS: steps, _PROCESSES: distributed.world_size()}
 
 
 def _refuse_other_run(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     names = [*here, *(name for name in there if name not in here)]
-    differing = [f"{n} {there.get(n)!r} there, {here.get(n)!r} here" for n in names if there.get(n) != here.get(n)]
-    if differing:
-        raise ValueError(
-            f"`checkpoint` {folder} must belong to this run, got another one's ({'; '.join(differing)}); "
-            "train with the same settings to resume it, or into another folder to start anew"
-        )
+    differing = {n: f"{n} {there.get(n)!r} there, {here.get(n)!r} here" for n in names if there.get(n) != here.get(n)}
+    if not differing:
+        return
+    ways = []
+    if differing.keys() - {_PROCESSES, _STEPS}:
+        ways.append("train with the same settings")
+    elif _STEPS in differing and _PROCESSES not in differing:
+        ways.append("train on the same data")
+    if _PROCESSES in differing:
+        count = there.get(_PROCESSES)
+        ways.append(f"run with {count} process{'' if count == 1 else 'es'}")
+    raise CheckpointError(
+        f"`checkpoint` {folder} must belong to this run, got another one's ({'; '.join(differing.values())}); "
+        f"{' and '.join(ways)} to resume it, or delete the folder or choose another to start anew"
+    )
 
 
 def _refuse_other_model(folder: Path, here: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> None:
@@ -119,7 +130,10 @@ def _refuse_other_model(folder: Path, here: Mapping[str, Tensor], there: Mapping
         if shape(here, name) != shape(there, name)
     ]
     if differing:
-        raise ValueError(f"`checkpoint` {folder} must fit the model, got {'; '.join(differing)}")
+        raise CheckpointError(
+            f"`checkpoint` {folder} must fit the model, got {'; '.join(differing)}; "
+            "train the same model to resume it, or delete the folder or choose another to start anew"
+        )
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -79,9 +79,10 @@ def fit(
         device: None = CUDA if there is one, else the CPU.
 
     Raises:
-        ValueError: if `config.monitor` is not among the metrics or not finite, the loss is no scalar, or the
-            checkpoint belongs to another run.
-        FloatingPointError: if the loss stops being finite; names epoch, step and learning rate.
+        ValueError: if `config.monitor` is not among the metrics, or the loss is no scalar.
+        CheckpointError: if the checkpoint is damaged or belongs to another run; a ValueError too.
+        FloatingPointError: if the loss, a weight or `config.monitor` stops being finite; names epoch, step and
+            learning rate.
         KeyboardInterrupt: after a signal, once the checkpoint is written.
 
     >>> from multitask.arrays import ShuffledBatches
@@ -205,17 +206,20 @@ class _Run:
         self.pending = 0
         for number, value in enumerate(values, start=first + 1):
             if not isfinite(value):
-                rates = sorted({group["lr"] for group in self.state.optimizer.param_groups})
-                raise FloatingPointError(
-                    f"the training loss must be finite, got {value} at epoch {position.epoch + 1}, step {number} of "
-                    f"{self.steps}, learning rate {', '.join(f'{rate:g}' for rate in rates)}; a lower learning rate, "
-                    "warm-up or `clip_norm` may help"
-                )
+                raise self._diverged("the training loss", value, number)
             position.loss_sum += value
         now = time.perf_counter()
         position.seconds += now - self.marked
         self.marked = now
         self.report(self._event(None))
+
+    def _diverged(self, what: str, value: float | str, step: int, more: str = "") -> FloatingPointError:
+        rates = sorted({group["lr"] for group in self.state.optimizer.param_groups})
+        return FloatingPointError(
+            f"{what} must be finite, got {value} at epoch {self.state.position.epoch + 1}, step {step} of "
+            f"{self.steps}, learning rate {', '.join(f'{rate:g}' for rate in rates)}; a lower learning rate, "
+            f"warm-up or `clip_norm` may help{more}"
+        )
 
     def _event(self, metrics: Mapping[str, float] | None) -> Event:
         position = self.state.position
@@ -230,7 +234,10 @@ class _Run:
         """Validates, decides whether this was the best epoch and whether it was the last, and writes a checkpoint."""
         position, config = self.state.position, self.config
         history = position.history
-        losses = distributed.gather_to_all(torch.tensor(position.loss_sum, dtype=torch.float64), self.device)
+        # The last step's gradient shows in no loss of this epoch, and a metric of such weights may be anything.
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters):
+            raise self._diverged("the weights", "infinities or NaN", position.step)
+        losses = distributed.gather_to_all(torch.tensor(position.loss_sum, dtype=torch.float64))
         train_loss = losses.mean().item() / self.steps
         self.model.eval()
         with self.state.average.applied():
@@ -264,7 +271,10 @@ class _Run:
         if monitor not in metrics:
             raise ValueError(f"`monitor` must be one of the metrics {sorted(metrics)}, got {monitor!r}")
         if not isfinite(metrics[monitor]):
-            raise ValueError(f"`monitor` {monitor!r} must be finite after each epoch, got {metrics[monitor]}")
+            raise self._diverged(
+                f"`monitor` {monitor!r}", metrics[monitor], self.state.position.step,
+                "; where training has not diverged, the metric is not defined on the validation rows",
+            )  # fmt: skip
         return metrics
 
     def _better(self, metrics: Mapping[str, float], best: float | None) -> bool:

@@ -33,13 +33,14 @@ from ranking.calibration import Calibration
 from ranking.card import model_card
 from ranking.config import RankerConfig
 from ranking.heads import HeadTree
-from ranking.network import RankingNetwork
+from ranking.network import RankingNetwork, aligned, item_vectors
 from ranking.ranker import SCORE, Ranker
 from ranking.scorer import NetworkScorer, Scorer
 from ranking.utility import Utility
 
 FORMAT = 1
 TENSORS, MANIFEST = "model.safetensors", "manifest.json"
+DOCUMENTS = (TENSORS, "config.json", "encoders.json", "calibration.json", "utility.json", "metrics.json", "README.md")
 NETWORK, ENCODERS = "network.", "encoders."
 
 
@@ -136,7 +137,7 @@ def _network_scorer(
     state: dict[str, torch.Tensor],
     device: str,
 ) -> NetworkScorer:
-    vectors = None if encoders.vectors is None else torch.from_numpy(encoders.vectors.matrix)
+    vectors = item_vectors(encoders)
     with torch.device("meta"):  # names, shapes and types without memory
         network = RankingNetwork(encoders, config.network, n_nodes, vectors)
     expected = network.state_dict()
@@ -160,12 +161,14 @@ def _check_files(directory: Path) -> None:
     if not (directory / MANIFEST).is_file():
         raise InputError(Fault(f"is not a model directory: it has no {MANIFEST}", file=directory))
     manifest = _read_json(directory / MANIFEST)
-    if manifest.get("format") != FORMAT:
-        raise InputError(
-            Fault(f"this version reads format {FORMAT} only", file=directory / MANIFEST, value=manifest.get("format"))
-        )
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found != FORMAT:
+        raise InputError(Fault(f"this version reads format {FORMAT} only", file=directory / MANIFEST, value=found))
+    sums = manifest.get("sha256")
+    if not isinstance(sums, dict) or not set(DOCUMENTS) <= set(sums):
+        raise InputError(Fault("does not list the files of a model: it has been changed", file=directory / MANIFEST))
     faults = []
-    for name, expected in manifest["sha256"].items():
+    for name, expected in sums.items():
         path = directory / name
         if not path.is_file():
             faults.append(Fault("is missing", file=path))
@@ -178,7 +181,7 @@ def _check_files(directory: Path) -> None:
 def _load_tensors(directory: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
-    return dict(load_file(directory / TENSORS))
+    return {name: aligned(tensor) for name, tensor in load_file(directory / TENSORS).items()}
 
 
 def _read_json(path: Path) -> Any:

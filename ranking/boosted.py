@@ -71,14 +71,26 @@ def fit_boosters(
     boosters, trees = [], []
     for node, name in enumerate(nodes):
         train, held_out = (_node_data(m, r, node, categorical, config.trees) for m, r in ((x, rows), (xv, validation)))
+        if train is None:
+            log(f"{name}: no labelled row to train on, it predicts one half")
+            boosters.append(_constant_booster(x, config))
+            trees.append({"node": name, "rounds": 0, "validation_loss": None})
+            continue
         callbacks: list[Any] = []
-        if config.trees.early_stopping:
+        if held_out is None:
+            log(f"{name}: no labelled row to stop on, all {config.trees.rounds} rounds are used")
+        elif config.trees.early_stopping:
             callbacks.append(lightgbm.early_stopping(config.trees.early_stopping, verbose=False))
         booster = lightgbm.train(
-            _parameters(config), train, config.trees.rounds, valid_sets=[held_out], callbacks=callbacks
+            _parameters(config),
+            train,
+            config.trees.rounds,
+            valid_sets=[held_out] if held_out else [],
+            callbacks=callbacks,
         )
-        best = booster.best_iteration or booster.current_iteration()
-        trees.append({"node": name, "rounds": best, "validation_loss": booster.best_score["valid_0"]["binary_logloss"]})
+        best = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
+        loss = booster.best_score["valid_0"]["binary_logloss"] if held_out else None
+        trees.append({"node": name, "rounds": best, "validation_loss": loss})
         log(f"{name}: {best} trees")
         # A round trip through the text format: what is in memory then scores bit for bit like what is loaded later.
         boosters.append(lightgbm.Booster(model_str=booster.model_to_string(num_iteration=best)))
@@ -90,6 +102,8 @@ def _node_data(x: np.ndarray, rows: TrainingRows, node: int, categorical: list[i
 
     y = rows.labels[:, node].numpy()
     known = np.flatnonzero(~np.isnan(y))
+    if not len(known):
+        return None
     weight = None if rows.weights is None else rows.weights[:, node].numpy()[known]
     return lightgbm.Dataset(
         x if len(known) == len(y) else x[known],
@@ -98,6 +112,15 @@ def _node_data(x: np.ndarray, rows: TrainingRows, node: int, categorical: list[i
         categorical_feature=categorical,
         params={"max_bin": trees.max_bin, "verbose": -1},
     )
+
+
+def _constant_booster(x: np.ndarray, config: RankerConfig) -> Any:
+    """A booster that says one half everywhere: labels 0, 1, 0, 1, ... and leaves too large to split."""
+    import lightgbm
+
+    rows = np.zeros((2, x.shape[1]), dtype=np.float32)
+    data = lightgbm.Dataset(rows, label=[0.0, 1.0], params={"verbose": -1, "min_data_in_leaf": 2, "min_data_in_bin": 1})
+    return lightgbm.train(_parameters(config) | {"min_data_in_leaf": 2}, data, 1)
 
 
 def _parameters(config: RankerConfig) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from features import EncodedLog
 from ranking.correction import logit_from_log
 from ranking.heads import NO_PARENT, HeadTree
 from ranking.refit import AffineRefit
@@ -43,22 +44,18 @@ class Calibration:
 
 
 def fit_refits(
-    tree: HeadTree,
-    z: np.ndarray,
-    negative_rate: float | np.ndarray,
-    labels: np.ndarray,
-    protected: np.ndarray,
-    keep_prob: np.ndarray,
+    tree: HeadTree, z: np.ndarray, negative_rate: float | np.ndarray, log: EncodedLog
 ) -> tuple[AffineRefit, ...]:
     """Refit every node on held-out rows weighted by 1 / pi [methods 1.2]: closed form first, then the affine map.
 
-    `z` (N, T + 1) node logits, `labels` (N, T), `protected` (N,), `keep_prob` (N,). A child is refitted on the rows
-    where its parent happened, so the product keeps the declared implications.
+    `z` (N, T + 1) node logits of the N rows of `log`. A child is refitted on the rows where its parent happened, so the
+    product keeps the declared implications. Standard errors are clustered by request.
     """
     corrected = tree.log_probabilities(z, negative_rate, "corrected")
-    node_labels = tree.node_labels(labels, protected)
+    node_labels = tree.node_labels(log.labels.numpy(), log.protected.numpy())
+    weights, requests = 1.0 / log.keep_prob.numpy(), log.requests.numpy()
     refits = []
     for node, parent in enumerate(tree.parents):
         own = corrected[:, node] - (corrected[:, parent] if parent != NO_PARENT else 0.0)
-        refits.append(AffineRefit.fit(logit_from_log(own), node_labels[:, node], 1.0 / keep_prob))
+        refits.append(AffineRefit.fit(logit_from_log(own), node_labels[:, node], weights, groups=requests))
     return tuple(refits)

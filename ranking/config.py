@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from multitask import TrainingConfig
 from ranking.heads import Correction
@@ -73,4 +73,13 @@ class RankerConfig(_Section):
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
     trees: TreesConfig = TreesConfig()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of everything random; `training.seed` follows it unless it is given")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_seed(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "seed" in values:
+            training = values.get("training", {})
+            if isinstance(training, dict) and "seed" not in training:
+                return values | {"training": {**training, "seed": values["seed"]}}
+        return values

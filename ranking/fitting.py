@@ -12,10 +12,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from features import Dataset, EncodedLog, Encoders, Fault, InputError, Schema, encode_log, negative_sample_mask
+from features import (
+    Dataset,
+    EncodedLog,
+    Encoders,
+    Fault,
+    InputError,
+    Schema,
+    ValidationReport,
+    encode_log,
+    negative_sample_mask,
+    raise_faults,
+)
 from ranking.boosted import fit_boosters
 from ranking.calibration import Calibration, fit_refits
 from ranking.config import RankerConfig
+from ranking.correction import require_any_head
 from ranking.heads import HeadTree
 from ranking.network_fitting import fit_network
 from ranking.ranker import SCORE, Ranker
@@ -34,6 +46,7 @@ class Prepared:
     """
 
     dataset: Dataset
+    report: ValidationReport
     encoders: Encoders
     train: EncodedLog
     held_out: EncodedLog
@@ -53,6 +66,7 @@ def prepare(dataset: Dataset, config: RankerConfig, log: Callable[[str], None]) 
     check_config(dataset.schema, config)
     report = dataset.validate()
     report.raise_if_faulty()
+    check_sampling(dataset.schema, config, report)
     log(f"checked {report.rows:,} rows: no faults")
     for warning in report.warnings:
         log(f"warning: {warning}")
@@ -71,7 +85,7 @@ def prepare(dataset: Dataset, config: RankerConfig, log: Callable[[str], None]) 
     serving = held_out
     if dataset.schema.position is not None:
         serving = encode_log(dataset, encoders, "calibrate", serving_position=True)
-    return Prepared(dataset, encoders, train, held_out, serving)
+    return Prepared(dataset, report, encoders, train, held_out, serving)
 
 
 def fit_prepared(
@@ -86,6 +100,7 @@ def fit_prepared(
     """Fit one model on prepared data; see `Ranker.fit`."""
     schema, held_out = data.schema, data.held_out
     check_config(schema, config)
+    check_sampling(schema, config, data.report)
     train = data.train
     if config.negative_rate < 1.0:
         train = thin_negatives(train, config, schema)
@@ -122,31 +137,62 @@ def fit_prepared(
 def check_config(schema: Schema, config: RankerConfig) -> None:
     """Refuse what cannot be right before any row is read, all of it at once."""
     faults, heads = [], schema.head_names
-    sampled = config.negative_rate < 1.0 or schema.sampling is not None
-    if config.objective == "multi_head" and config.correction == "single_head" and len(heads) > 1 and sampled:
-        faults.append(
-            f'correction = "single_head" is wrong for {len(heads)} heads when whole rows were sampled: a head\'s '
-            "negatives include rows kept for another head's sake, so every head would be understated. Use "
-            '"any_head" (the default), "factored", "headwise" or "inverse_propensity"'
-        )
+    single = config.objective == "importance"
+    if not single and (config.negative_rate < 1.0 or schema.sampling is not None):
+        faults += _reason(lambda: require_any_head(heads, mode=config.correction, any_head=True))
     for name, mapping in (("importance", config.importance), ("task_weights", config.task_weights)):
         unknown = sorted(set(mapping) - set(heads))
         if unknown:
             faults.append(f"`{name}` names unknown heads {unknown}; the heads are {heads}")
         faults += [f"`{name}.{h}` must be at least 0, got {v}" for h, v in mapping.items() if not v >= 0]
+    if single:
+        wanted = [h for h, head in schema.heads.items() if head.sign > 0]
+        if not any(config.importance.get(h, 1.0) > 0 for h in wanted):
+            faults.append(f"`importance` must leave a wanted head with a weight above 0; the wanted heads are {wanted}")
+        if config.utility:
+            faults.append('`utility` mixes probabilities: objective = "importance" has none')
+    elif config.utility:
+        signs = {name: head.sign for name, head in schema.heads.items()}
+        faults += [f"`utility`: {r}" for r in _reason(lambda: Utility.from_mapping(config.utility).check(signs))]
     if config.task_weights and config.task_weighting != "fixed":
         faults.append(f'`task_weights` are read with task_weighting = "fixed" only, got "{config.task_weighting}"')
-    if config.utility and config.objective == "multi_head":
-        try:
-            Utility.from_mapping(config.utility).check({n: h.sign for n, h in schema.heads.items()})
-        except ValueError as error:
-            faults.append(f"`utility`: {error}")
-    if faults:
-        raise InputError([Fault(message) for message in faults])
+    raise_faults([Fault(message) for message in faults])
+
+
+def check_sampling(schema: Schema, config: RankerConfig, report: ValidationReport) -> None:
+    """Refuse a correction that this log does not permit: the refit would hide that it is wrong."""
+    if config.objective == "importance" or config.correction == "inverse_propensity":
+        return
+    faults = []
+    if report.sampled_without_rate:
+        faults.append(
+            "rows were dropped (keep_prob is below 1) but no [sampling] says how: declare the negative rate and what "
+            'protects a row, or train with correction = "inverse_propensity"'
+        )
+    if report.unprotected_heads and (schema.sampling is not None or config.negative_rate < 1.0):
+        faults.append(
+            f"heads {list(report.unprotected_heads)} happen on rows that no `sampling.protected_by` column protects: "
+            'name their columns there, or train with correction = "inverse_propensity"'
+        )
+    raise_faults([Fault(message) for message in faults])
+
+
+def _reason(check: Callable[[], None]) -> list[str]:
+    """What `check` has against it, as a list of none or one."""
+    try:
+        check()
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def thin_negatives(log: EncodedLog, config: RankerConfig, schema: Schema) -> EncodedLog:
     """Keep a share of the unprotected rows (or requests); the declared rate and `keep_prob` are multiplied by it."""
+    if bool(torch.isnan(log.protected).any()):
+        raise InputError(
+            "negative_rate below 1 needs every label that protects a row: where one is missing it is unknown which "
+            "rows may be dropped. Set negative_rate = 1"
+        )
     by_request = schema.sampling is not None and schema.sampling.unit == "request"
     kept = negative_sample_mask(
         log.protected, config.negative_rate, config.seed, requests=log.requests if by_request else None
@@ -193,7 +239,7 @@ def _fit_scorer(
 
 def _as_sampled(rows: TrainingRows, log: EncodedLog, tree: HeadTree, rate: float | np.ndarray) -> TrainingRows:
     """Held-out rows weighted to look like the sampled training rows, on which boosted trees decide when to stop."""
-    weight = np.where(log.protected.numpy() > 0, 1.0, rate) / log.keep_prob.numpy()  # (N,)
+    weight = np.where(log.protected.numpy() == 0, rate, 1.0) / log.keep_prob.numpy()  # (N,)
     own = np.ones((len(log), len(tree.nodes))) if rows.weights is None else rows.weights.numpy()
     if tree.correction == "inverse_propensity":  # its own weights 1 / pi make training look like the full log
         weight = np.ones(len(log))
@@ -232,9 +278,7 @@ def _single_loss(rows: TrainingRows) -> Callable[[np.ndarray], float]:
 
 
 def _refits(scorer: Scorer, tree: HeadTree, log: EncodedLog, rate: float | np.ndarray) -> tuple[Any, ...]:
-    return fit_refits(
-        tree, scorer.logits(log.inputs), rate, log.labels.numpy(), log.protected.numpy(), log.keep_prob.numpy()
-    )
+    return fit_refits(tree, scorer.logits(log.inputs), rate, log)
 
 
 def _info(data: Prepared, train: EncodedLog, history: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from ranking.refit import AffineRefit
 
 Correction = Literal["any_head", "factored", "headwise", "inverse_propensity", "single_head"]
 Stage = Literal["sampled", "naive", "corrected", "calibrated"]
+STAGES: tuple[Stage, ...] = ("sampled", "naive", "corrected", "calibrated")
 ANY = "any"
 
 NO_PARENT = -1
@@ -81,7 +82,7 @@ class HeadTree:
     def node_labels(self, labels: np.ndarray, protected: np.ndarray) -> np.ndarray:
         """Labels of the nodes, (N, T + 1) float32: a child's label is NaN (missing) where its parent did not happen.
 
-        `labels` (N, T) 0, 1 or NaN; `protected` (N,) 0 or 1, the any event.
+        `labels` (N, T) 0, 1 or NaN; `protected` (N,) 0, 1 or NaN, the any event.
         """
         full = np.concatenate([labels, protected[:, None]], axis=1).astype(np.float32)  # (N, T + 1)
         out = full.copy()
@@ -102,7 +103,9 @@ class HeadTree:
         if self.correction != "headwise":
             return None
         weights = np.ones((len(labels), len(self.parents)))
-        weights[:, :-1] = headwise_weights(labels, protected, negative_rate)
+        # Where the any event is unknown nothing was dropped (EncodedLog.protected), so no weight is due.
+        known = np.where(np.isnan(protected), 1.0, protected)
+        weights[:, :-1] = headwise_weights(labels, known, negative_rate)
         weights[:, [parent != NO_PARENT for parent in self.parents]] = 1.0
         return weights
 

@@ -17,6 +17,20 @@ from multitask import StackedTowers, make_trunk
 from ranking.config import NetworkConfig
 
 
+ALIGNMENT = 64  # bytes; torch allocates on such boundaries
+
+
+def item_vectors(encoders: Encoders) -> Tensor | None:
+    """The item vectors (V + 1, D) of the encoders, without a copy where their memory is aligned as torch's is."""
+    return None if encoders.vectors is None else aligned(torch.from_numpy(encoders.vectors.matrix))
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """The tensor, copied if its memory is not aligned: a matrix product depends on that in its last bits, and a loaded
+    model shall score bit for bit like the saved one (tensors read from a file lie wherever they lay in it)."""
+    return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
+
+
 class RankingNetwork(nn.Module):
     """Inputs -> node logits (B, n_nodes).
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from features import Encoders, Inputs
 from multitask import ShuffledBatches, Task, default_device, fit, make_weighting, masked_losses
 from ranking.config import RankerConfig
-from ranking.network import RankingNetwork
+from ranking.network import RankingNetwork, item_vectors
 from ranking.scorer import NetworkScorer
 from ranking.training_rows import TrainingRows
 
@@ -36,8 +36,7 @@ def build_network(
 ) -> RankingNetwork:
     """A freshly initialised network for `n_nodes` outputs, seeded by the training seed."""
     torch.manual_seed(config.training.seed)
-    vectors = None if encoders.vectors is None else torch.from_numpy(encoders.vectors.matrix)
-    return RankingNetwork(encoders, config.network, n_nodes, vectors).to(device)
+    return RankingNetwork(encoders, config.network, n_nodes, item_vectors(encoders)).to(device)
 
 
 def fit_network(
@@ -59,12 +58,12 @@ def fit_network(
     where = default_device() if device is None else torch.device(device)
     network = build_network(encoders, config, len(nodes), where)
     labels = rows.labels.double().numpy()
-    observed = ~np.isnan(labels)
-    rates = np.where(observed.any(0), np.nansum(labels, axis=0) / np.maximum(observed.sum(0), 1), 0.5)
-    network.set_base_rates(rates)
+    mass = np.where(np.isnan(labels), 0.0, 1.0 if rows.weights is None else rows.weights.double().numpy())
+    total = mass.sum(0)
+    network.set_base_rates(np.where(total > 0, (mass * np.nan_to_num(labels)).sum(0) / np.maximum(total, 1e-12), 0.5))
     # A conditional node is observed on few rows of a batch. Scaled by that share, the losses add up to the joint log
     # likelihood; unscaled, a node seen on 3 % of the rows would shake the shared layers as much as one seen on all.
-    share = torch.as_tensor(observed.mean(0), dtype=torch.float32, device=where)
+    share = torch.as_tensor(total / total.max(), dtype=torch.float32, device=where)
     tasks = [Task(node) for node in nodes]
     weights = [config.task_weights.get(node, 1.0) for node in nodes] if config.task_weighting == "fixed" else None
     weighting = make_weighting(config.task_weighting, tasks, weights).to(where)
@@ -75,7 +74,9 @@ def fit_network(
         return total
 
     def validate(model: nn.Module) -> Mapping[str, float]:
-        return {VALIDATION_LOSS: validation_loss(NetworkScorer(network).logits(validation))}
+        logits = NetworkScorer(network).logits(validation)
+        # A diverged network is the training loop's to report, with epoch, step and learning rate.
+        return {VALIDATION_LOSS: validation_loss(logits) if np.isfinite(logits).all() else float("nan")}
 
     batches = ShuffledBatches.of(rows.to(where), config.training, device=where)
     history = fit(

@@ -14,7 +14,7 @@ import pyarrow as pa
 from features import Dataset, Encoders, Fault, InputError, Inputs, Schema, as_arrow
 from ranking.calibration import Calibration
 from ranking.config import RankerConfig
-from ranking.heads import HeadTree, Stage
+from ranking.heads import STAGES, HeadTree, Stage
 from ranking.scorer import Scorer
 from ranking.utility import Utility
 
@@ -125,6 +125,8 @@ class Ranker:
         names for calibrated probabilities; other stages carry their stage in the name (`click_sampled`), so that a raw
         score is never mistaken for a probability. `include_any` adds the probability of the protecting event.
         """
+        if stage not in STAGES:
+            raise ValueError(f"`stage` must be one of {', '.join(STAGES)}, got {stage!r}")
         table, inputs = self.encode(candidates, logged_position=logged_position)
         index = candidates.index if isinstance(candidates, pd.DataFrame) else None
         logits = self.scorer.logits(inputs)
@@ -157,6 +159,13 @@ class Ranker:
         columns = self.schema.columns
         if columns.item not in table.column_names:
             raise InputError(Fault("the item id is missing", column=columns.item))
+        nulls = table[columns.item].is_null().to_numpy()
+        if nulls.any():
+            raise InputError(
+                Fault(
+                    "the item id must not be null", column=columns.item, row=int(nulls.argmax()), count=int(nulls.sum())
+                )
+            )
         out: dict[str, Any] = {}
         if columns.request in table.column_names:
             out[columns.request] = table[columns.request].to_pandas()
@@ -189,7 +198,10 @@ class Ranker:
                 "a utility mixes probabilities, but this ranker is an importance-weighted single head: "
                 'its importance weights are fixed in training. Fit objective = "multi_head" to use a utility'
             )
-        utility.check({name: head.sign for name, head in self.schema.heads.items()})
+        try:
+            utility.check({name: head.sign for name, head in self.schema.heads.items()})
+        except ValueError as error:
+            raise InputError(f"utility: {error}") from error
 
     def with_utility(self, utility: Utility) -> Ranker:
         """The same ranker with other weights."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import Fault, InputError, open_parquet, read_batches, resolve_files
+from features import Fault, InputError, raise_faults, read_batches, resolve_files, schema_of
 from ranking.ranker import SCORE, UTILITY, Ranker
 from ranking.scorer import NetworkScorer, Precision, Scorer
 
@@ -45,13 +46,17 @@ def score_parquet(
         scorer: Scorer = ranker.scorer.with_precision(precision)
     else:
         scorer = ranker.scorer
+    if out.is_dir():
+        raise InputError(Fault("is a folder: name the file to write", file=out))
     columns, keys = _columns(ranker, files, logged_position)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     rows, writer = 0, None
     try:
-        for batch in _batches(files, columns, batch_rows):
-            table = pa.Table.from_batches([batch])
-            scored = _score(ranker, scorer, table, keys, logged_position)
+        for file, first_row, table in _batches(files, columns, batch_rows):
+            try:
+                scored = _score(ranker, scorer, table, keys, logged_position)
+            except InputError as error:  # the encoders know column and row of what they were given, not the file
+                raise InputError([_in_file(fault, file, first_row) for fault in error.faults]) from error
             if writer is None:
                 # Scores are nearly all distinct: a dictionary of them would be built and thrown away.
                 writer = pq.ParquetWriter(part, scored.schema, use_dictionary=keys, compression="snappy")
@@ -74,27 +79,49 @@ def score_parquet(
 
 
 def _columns(ranker: Ranker, files: Sequence[Path], logged_position: bool) -> tuple[list[str], list[str]]:
-    """(columns to read, those of them that are written through)."""
-    roles = ranker.schema.columns
-    keys = [roles.request, roles.item, roles.user, ranker.schema.position.column if ranker.schema.position else None]
-    encoders = ranker.encoders
-    wanted = [k for k in keys if k] + encoders.required_columns(serving_position=not logged_position)
-    # Side-table columns that come along in the log win over the model's own copy.
-    wanted += [c for side in encoders.sides for c in side.fields.columns]
+    """(columns to read, those of them that are written through); every missing column of every file at once."""
+    roles, encoders = ranker.schema.columns, ranker.encoders
+    position = ranker.schema.position.column if ranker.schema.position else None
+    required = [*encoders.required_columns(serving_position=not logged_position)]
     if ranker.schema.sampling and ranker.schema.sampling.negative_rate_column:
-        wanted.append(ranker.schema.sampling.negative_rate_column)
-    present = None
+        required.append(ranker.schema.sampling.negative_rate_column)
+    keys = [k for k in (roles.request, roles.item, roles.user, position) if k]
+    # Side-table columns that come along in the log win over the model's own copy.
+    wanted = dict.fromkeys([*keys, *required, *(c for side in encoders.sides for c in side.fields.columns)])
+    faults: list[Fault] = []
+    first: pa.Schema | None = None
     for file in files:
-        with open_parquet(file) as parquet:
-            names = set(parquet.schema_arrow.names)
-        present = names if present is None else present & names
-    read = [c for c in dict.fromkeys(wanted) if c in (present or set())]
+        schema = schema_of(file)
+        faults += [Fault("is missing", file=file, column=c) for c in required if c not in schema.names]
+        if first is None:
+            first = schema
+        for name in wanted:
+            has, had = name in schema.names, name in first.names
+            if has != had and name not in required:
+                faults.append(
+                    Fault(f"is in {files[0] if had else file} and not in {file if had else files[0]}", file, name)
+                )
+            elif has and had and name in keys and schema.field(name).type != first.field(name).type:
+                message = f"must have the type {first.field(name).type} that it has in {files[0]}"
+                faults.append(Fault(message, file, name, value=str(schema.field(name).type)))
+    raise_faults(faults)
+    read = [c for c in wanted if first is not None and c in first.names]
     return read, [k for k in keys if k in read]
 
 
-def _batches(files: Sequence[Path], columns: Sequence[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
+def _batches(files: Sequence[Path], columns: Sequence[str], batch_rows: int) -> Iterator[tuple[Path, int, pa.Table]]:
+    """(file, number of the first row in it, rows)."""
     for file in files:
-        yield from read_batches(file, columns, batch_rows)
+        at = 0
+        for batch in read_batches(file, columns, batch_rows):
+            yield file, at, pa.Table.from_batches([batch])
+            at += len(batch)
+
+
+def _in_file(fault: Fault, file: Path, first_row: int) -> Fault:
+    if fault.file is not None:
+        return fault
+    return replace(fault, file=file, row=None if fault.row is None else fault.row + first_row)
 
 
 def _score(ranker: Ranker, scorer: Scorer, table: pa.Table, keys: Sequence[str], logged_position: bool) -> pa.Table:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.dataset import Dataset
-from features.draft import draft_schema
+from features.draft import draft_schema, head_names
 from features.errors import InputError
 from features.schema import Schema
 
@@ -184,10 +184,19 @@ def test_roles_in_a_column_are_the_split(tmp_path: Path) -> None:
 def test_strange_names_are_quoted(tmp_path: Path) -> None:
     frame = shop_log().rename(columns={"click": 'cl"ick me', "price": "pri\nce = [1]", "country": "pays é.x"})
     _, schema = draft(tmp_path, frame)
-    assert 'cl"ick me' in schema.heads
-    assert schema.parent("long_click") == 'cl"ick me'
+    assert schema.heads["cl_ick_me"].column == 'cl"ick me'
+    assert schema.parent("long_click") == "cl_ick_me"
     assert {"pri\nce = [1]", "pays é.x"} <= set(schema.feature_columns)
     assert Dataset.open(tmp_path).validate().ok
+
+
+def test_columns_that_cannot_name_a_head_get_a_name() -> None:
+    columns = ["save_naive", "add to cart", "add-to-cart", "click", "utility_x", "9th"]
+    names = head_names(columns, ["item_id"])
+    assert list(names) == columns
+    assert len(set(names.values())) == len(columns)
+    assert names["click"] == "click"
+    assert not any(head_name_problems(name, ["item_id"]) for name in names.values())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from features.errors import InputError
-from features.sampling import downsample_negatives, negative_sample_mask
+from features.sampling import downsample_negatives, negative_rates, negative_sample_mask
 
 
 def a_log(rows: int = 40_000, seed: int = 0) -> pa.Table:
@@ -133,6 +135,8 @@ def test_faults() -> None:
     rates = log.append_column("rate", pa.array(np.linspace(0.1, 1.5, 400)))
     with pytest.raises(InputError, match="column `rate`, row 257: must satisfy 0 < rate <= 1"):
         downsample_negatives(rates, "rate", ["click"])
+    with pytest.raises(ValueError, match=r"0 < rate <= 1, got 1\.5"):
+        negative_sample_mask(np.zeros(3), 1.5, seed=0)
     mixed = log.append_column("rate", pa.array(np.linspace(0.1, 0.9, 400)))
     with pytest.raises(InputError, match="must be one rate per request"):
         downsample_negatives(mixed, "rate", ["click"], unit="request", request="request")
@@ -142,6 +146,34 @@ def test_faults() -> None:
         downsample_negatives(log, 0.5, ["click"], unit="session")
     with pytest.raises(ValueError, match="`protected_by` must name"):
         downsample_negatives(log, 0.5, [])
+
+
+@pytest.mark.parametrize("kind", ["arrow", "pandas", "mapping"])
+def test_rates_of_a_table_are_checked_with_row_and_value(kind: str) -> None:
+    def table(values: list[float | None]) -> Any:
+        arrow = pa.table({"rate": pa.array(values, pa.float64())})
+        return {"arrow": arrow, "pandas": arrow.to_pandas(), "mapping": {"rate": arrow["rate"].to_numpy()}}[kind]
+
+    rates = negative_rates(table([0.5, 1.0, 0.01]), "rate")
+    assert rates.dtype == np.float64
+    assert rates.tolist() == [0.5, 1.0, 0.01]
+    with pytest.raises(InputError) as caught:
+        negative_rates(table([0.5, None, 0.0, 1.5, None]), "rate")
+    missing, wrong = caught.value.faults
+    assert (missing.column, missing.row, missing.value, missing.count) == ("rate", 1, None, 2)
+    assert (wrong.column, wrong.row, wrong.value, wrong.count) == ("rate", 2, 0.0, 2)
+    with pytest.raises(InputError, match="column `other`: is missing"):
+        negative_rates(table([0.5]), "other")
+    with pytest.raises(InputError, match="must satisfy 0 < rate <= 1, got inf"):
+        negative_rates(table([float("inf")]), "rate")
+
+
+@pytest.mark.parametrize("requests", [None, np.zeros(4, np.int64)])
+def test_a_mask_cannot_be_drawn_where_protection_is_unknown(requests: np.ndarray | None) -> None:
+    unknown = torch.tensor([0.0, 1.0, float("nan"), float("nan")])
+    with pytest.raises(ValueError, match=r"got NaN in 2 rows \(the first is row 2\).*keep every row"):
+        negative_sample_mask(unknown, 0.5, seed=0, requests=requests)
+    assert negative_sample_mask(unknown[:2], 0.5, seed=0).tolist()[1] is True
 
 
 def test_mask_keeps_the_protected_and_the_rate_of_the_others() -> None:

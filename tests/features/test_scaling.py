@@ -47,11 +47,21 @@ def test_missing_is_the_median_and_is_told() -> None:
     assert not told.any()
 
 
-@given(st.lists(st.floats(width=64), min_size=1, max_size=20))
+@given(st.lists(st.floats(width=64, allow_infinity=False), min_size=1, max_size=20))
 def test_whatever_comes_the_result_is_finite_and_clipped(values: list[float]) -> None:
     scaled = RobustScaler("x", 1.0, 3.0).transform(np.array(values))
     assert np.isfinite(scaled).all()
     assert (np.abs(scaled) <= CLIP).all()
+
+
+@pytest.mark.parametrize("values", [[1.0, np.inf, np.nan], [np.nan, -np.inf], [np.inf], [1.0, np.inf]])
+def test_infinite_values_are_refused_beside_missing_ones_and_alone(values: list[float]) -> None:
+    row = next(i for i, value in enumerate(values) if np.isinf(value))
+    for column in (np.array(values), np.array(values, np.float32), pa.array(values)):
+        with pytest.raises(InputError) as caught:
+            RobustScaler("x").transform(column)
+        fault = caught.value.faults[0]
+        assert (fault.column, fault.row, fault.value, fault.count) == ("x", row, values[row], 1)
 
 
 @given(

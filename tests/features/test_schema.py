@@ -179,6 +179,70 @@ def test_each_fault_says_its_place(change: dict[str, Any], key: str, words: str)
     assert words in faults[key]
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("any", "have another meaning"),
+        ("utility", "have another meaning"),
+        ("score", "have another meaning"),
+        ("rank", "have another meaning"),
+        ("utility_click", "have another meaning"),
+        ("click_sampled", "stages of another head"),
+        ("click_naive", "stages of another head"),
+        ("click_corrected", "stages of another head"),
+        ("add-to-cart", "letters, digits and underscores"),
+        ("2nd", "letters, digits and underscores"),
+        ("clíck", "letters, digits and underscores"),
+        ("click\n", "letters, digits and underscores"),
+        ("", "letters, digits and underscores"),
+        ("request_id", "stands beside it"),
+        ("item_id", "stands beside it"),
+        ("user_id", "stands beside it"),
+        ("place", "stands beside it"),
+    ],
+)
+def test_names_that_no_head_may_have(name: str, words: str) -> None:
+    parts = {"columns": {"user": "user_id"}, "position": {"column": "place"}}
+    message = faults_of(minimal(heads={name: {"column": "label"}}, **parts))["[heads]"]
+    assert message.startswith(f"{name!r} cannot name a head")
+    assert words in message
+
+
+def test_names_that_only_look_reserved() -> None:
+    names = ["anyhow", "rank2", "scores", "naive", "sampled_click", "_x", "Utility", "my_utility_x"]
+    schema = Schema.from_dict(minimal(heads={name: {} for name in names}))
+    assert schema.head_names == ["click", *names]
+
+
+def test_all_head_names_at_fault_are_named_at_once_with_what_else_is_wrong() -> None:
+    data = minimal(heads={"any": {"sign": 5}, "utility_naive": {"column": "u"}, "item_id": {"column": "i"}})
+    with pytest.raises(InputError) as caught:
+        Schema.from_dict(data)
+    messages = [fault.message for fault in caught.value.faults if fault.key == "[heads]"]
+    assert [message.split()[0] for message in messages] == ["'any'", "'utility_naive'", "'utility_naive'", "'item_id'"]
+    assert any(fault.key == "[heads.any].sign" for fault in caught.value.faults)
+
+
+def test_dictionaries_survive_json_and_tell_edits_from_layout(tmp_path: Path) -> None:
+    """The same meaning in another layout gives the same text; any edit, also of the heads' order, another one."""
+    path = tmp_path / "dataset.toml"
+
+    def text(toml: str) -> str:
+        path.write_text(toml)
+        described = Schema.load(path).to_dict()
+        assert json.loads(json.dumps(described)) == described
+        assert Schema.from_dict(json.loads(json.dumps(described))).to_dict() == described
+        return json.dumps(described)
+
+    said = text(FULL)
+    assert text(FULL.replace("train = 0.8, test = 0.2", "test = 0.2, train = 0.8")) == said
+    assert text(FULL.replace('implies = "click"', 'implies = ["click"]\nsign = 1')) == said
+    for old, new in [("0.1", "0.2"), ("24h", "48h"), ('"price"', '"price", "age"'), ('"drop"', '"keep"')]:
+        assert text(FULL.replace(old, new)) != said
+    swapped = FULL.replace("[heads.click]\n", "").replace("[sampling]", "[heads.click]\n[sampling]")
+    assert text(swapped) != said
+
+
 def test_a_protecting_outcome_cannot_be_a_feature() -> None:
     sampling = {"negative_rate": 1.0, "protected_by": ["saved"]}
     data = minimal(sampling=sampling, columns={"numeric": ["saved"]})
@@ -256,7 +320,9 @@ def test_whatever_a_toml_holds_gives_a_schema_or_an_input_error(data: dict[str, 
     except InputError as error:
         said = str(error)
     else:
-        said = "" if Schema.from_dict(schema.to_dict()) == schema else "does not survive to_dict"
+        described = schema.to_dict()
+        again = Schema.from_dict(json.loads(json.dumps(described)))
+        said = "" if again == schema and again.to_dict() == described else "does not survive to_dict"
     assert "\0" not in said
     assert said != "does not survive to_dict"
 

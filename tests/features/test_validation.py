@@ -95,6 +95,7 @@ REQUEST = [i // 3 for i in range(12)]
         ({"position": changed([1] * 12, r5=0)}, "position", 5, 0, "integer of at least 1"),
         ({"position": changed([1] * 12, r5=-3)}, "position", 5, -3, "integer of at least 1"),
         ({"position": changed([1.0] * 12, r5=1.5)}, "position", 5, 1.5, "integer of at least 1"),
+        ({"position": changed([1.0] * 12, r5=INF)}, "position", 5, INF, "integer of at least 1"),
         ({"position": changed([1] * 12, r5=None)}, "position", 5, None, "must not be null"),
         ({"price": changed([1.0] * 12, r9=-INF)}, "price", 9, -INF, "must be finite"),
         ({"request": [float(r) for r in REQUEST]}, "request", None, "double", "integers or strings"),
@@ -255,9 +256,15 @@ def test_protecting_columns_need_not_be_heads(tmp_path: Path) -> None:
 def test_a_head_that_does_not_imply_the_protecting_event(tmp_path: Path) -> None:
     sampling = {"negative_rate": 0.1, "protected_by": ["long_click"]}
     keep = [1.0 if c else 0.1 for c in LONG]
-    fault = the_fault(check(tmp_path, log(keep=keep), columns={"keep_prob": "keep"}, sampling=sampling))
-    assert (fault.column, fault.row, fault.value, fault.count) == ("click", 3, 1.0, 3)
-    assert "head `click` does not imply the protecting event" in fault.message
+    report = check(tmp_path, log(keep=keep), columns={"keep_prob": "keep"}, sampling=sampling)
+    assert report.ok
+    assert report.unprotected_heads == ("click",)
+    (warning,) = (warning for warning in report.warnings if "`click`" in warning)
+    assert "is 1 on 3 sampled rows" in warning
+    assert 'name its column in protected_by if it did protect rows, or train with correction = "inverse' in warning
+    fault = the_fault(check(tmp_path, log(keep=KEEP), columns={"keep_prob": "keep"}, sampling=sampling))
+    assert (fault.column, fault.row, fault.count) == ("keep", 3, 3)  # kept as if protected: that stays a fault
+    assert check(tmp_path, log(keep=KEEP), **SAMPLED).unprotected_heads == ()
 
 
 def test_a_null_protecting_column_allows_either_and_is_counted(tmp_path: Path) -> None:
@@ -273,7 +280,10 @@ def test_a_null_protecting_column_allows_either_and_is_counted(tmp_path: Path) -
 def test_keep_probabilities_without_a_declared_rate_are_a_warning(tmp_path: Path) -> None:
     report = check(tmp_path, log(keep=KEEP), columns={"keep_prob": "keep"})
     assert report.ok
+    assert report.sampled_without_rate
     assert any("6 rows have keep_prob < 1" in warning for warning in report.warnings)
+    assert not check(tmp_path, log(keep=KEEP), **SAMPLED).sampled_without_rate
+    assert not check(tmp_path, log(keep=[1.0] * 12), columns={"keep_prob": "keep"}).sampled_without_rate
 
 
 def test_young_train_rows_and_empty_roles_and_one_sided_heads_are_warned_of(tmp_path: Path) -> None:
@@ -284,6 +294,15 @@ def test_young_train_rows_and_empty_roles_and_one_sided_heads_are_warned_of(tmp_
     assert report.heads["click"].refused == 6  # the requests at 2000 and 3000 s; the one at 1000 s is just old enough
     assert "role test has no rows" in report.warnings
     assert "head `long_click` is 0 on all of its 12 labelled rows" in report.warnings
+
+
+def test_rows_of_fitted_roles_and_labels_of_measured_ones_that_are_too_young_are_counted(tmp_path: Path) -> None:
+    """The log ends at 3000 s: with a maturity of 1500 s the requests at 2000 and 3000 s are young."""
+    role = ["train"] * 3 + ["tune"] * 3 + ["calibrate"] * 3 + ["test"] * 3
+    young = log(role=role, click=changed(CLICK, r11=None))
+    split = {"by": "column", "column": "role"}
+    counts = check(tmp_path, young, heads={"click": {"maturity": "1500s"}}, split=split).heads["click"]
+    assert (counts.refused, counts.immature) == (3, 2)
 
 
 def test_roles_in_a_column_must_be_roles(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features import Dataset
 from galleryrank.cli import main
 from ranking import Ranker
 
@@ -222,7 +223,9 @@ def test_a_role_that_may_not_be_measured_is_refused(
 ) -> None:
     run = tmp_path / "run"
     ranker.save(run / "model")
-    (run / "run.json").write_text(json.dumps({"dataset": str(world)}))
+    dataset = Dataset.open(world)
+    record = {"command": "fit", "dataset": str(world), "settings": {}, "schema": dataset.schema.to_dict()}
+    (run / "run.json").write_text(json.dumps(record | {"data_sha256": dataset.data_hash()}))
     assert main(["evaluate", str(run), "--role", "train"]) == 2
     assert "the model has seen it" in capsys.readouterr().err
     shutil.rmtree(run)
@@ -249,3 +252,75 @@ def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
     monkeypatch.setattr(galleryrank.check, "check_log", interrupted)
     assert main(["check", str(tmp_path)]) == 130
+
+
+def test_settings_that_no_machine_or_file_can_follow(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    write(folder, sound_log())
+    (folder / "latin.toml").write_bytes(b"# caf\xe9\n")
+    out = ["--out", str(folder / "run"), "--quiet"]
+    for more, expected in (
+        (["--device", "foo"], "--device"),
+        (["--config", str(folder / "latin.toml")], "latin.toml"),
+        (["--config", str(folder / "absent.toml")], "absent.toml"),
+        (
+            ["--set", "importance.click=0", "--set", "importance.long_click=0", "--set", "objective=importance"],
+            "weight above 0",
+        ),
+        (["--set", "objective=importance", "--set", "utility.click=1"], "has none"),
+    ):
+        assert main(["fit", str(folder), *out, *more]) == 2, more
+        message = capsys.readouterr().err
+        assert expected in message, message
+        assert not (folder / "run").exists()
+
+
+def test_a_diverging_fit_says_so(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    write(folder, sound_log())
+    wild = ["--set", "training.learning_rate=1e30", "--set", "baselines=[]"]
+    assert main(["fit", str(folder), "--out", str(folder / "run"), "--quiet", *wild]) == 2
+    assert "learning rate" in capsys.readouterr().err
+
+
+def test_sampling_that_nobody_declared_is_refused(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    """keep_prob below 1 without [sampling]: every mode but inverse propensity would be silently wrong."""
+    write(folder, sound_log())
+    text = TOML.replace('[sampling]\nnegative_rate = 0.5\nroles = ["train"]\n', "")
+    (folder / "dataset.toml").write_text(text)
+    fast = ["--set", "training.epochs=1", "--set", "baselines=[]", "--quiet"]
+    assert main(["fit", str(folder), "--out", str(folder / "run"), *fast]) == 2
+    assert "[sampling]" in capsys.readouterr().err
+    assert not (folder / "run").exists()
+    out = str(folder / "ipw")
+    assert main(["fit", str(folder), "--out", out, *fast, "--set", "correction=inverse_propensity"]) == 0
+
+
+def test_a_head_that_nothing_protects_needs_inverse_propensity(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    log = sound_log()
+    log["view"] = 1.0 - log["click"]
+    write(folder, log)
+    text = TOML.replace("[sampling]", '[heads.view]\n[sampling]\nprotected_by = ["click", "long_click"]')
+    (folder / "dataset.toml").write_text(text)
+    fast = ["--set", "training.epochs=1", "--set", "baselines=[]", "--quiet"]
+    assert main(["fit", str(folder), "--out", str(folder / "run"), *fast]) == 2
+    message = capsys.readouterr().err
+    assert "view" in message
+    assert "inverse_propensity" in message
+    assert (
+        main(["fit", str(folder), "--out", str(folder / "ipw"), *fast, "--set", "correction=inverse_propensity"]) == 0
+    )
+
+
+def test_places_that_cannot_be_written_or_read(
+    ranker: Ranker, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    ranker.save(tmp_path / "model")
+    (tmp_path / "file").write_text("")
+    log = str(world.parent / "impressions.parquet")
+    assert main(["score", str(tmp_path), log, "--out", str(tmp_path / "file" / "s.parquet"), "--quiet"]) == 2
+    assert "file" in capsys.readouterr().err
+    (tmp_path / "run.json").write_text("{")
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert "run.json" in capsys.readouterr().err
+    (tmp_path / "run.json").write_text("{}")
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert "lacks" in capsys.readouterr().err

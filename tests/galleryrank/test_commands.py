@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from features import Dataset
 from galleryrank.cli import main
+from galleryrank.settings import load_config
 
 FAST = [
     "network.hidden=[8]", "network.embedding_dim=4", "training.epochs=2", "training.batch_size=512",
@@ -126,3 +128,55 @@ def test_check_writes_where_it_is_told_and_never_over_a_file(world: Path, tmp_pa
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture) -> None:
     assert main([verb, "--help"]) == 0
     assert "Example:" in capsys.readouterr().out
+
+
+def test_an_edited_description_is_noticed(
+    run: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Neither a resumed fit nor an evaluation may mix two descriptions of the same rows."""
+    folder, part = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(world.parent, folder)
+    shutil.copytree(run, part)
+    shutil.rmtree(part / "baselines" / "importance")
+    text = (folder / "dataset.toml").read_text()
+    (folder / "dataset.toml").write_text(text.replace("serving_value = 1", "serving_value = 2"))
+    assert main(["fit", str(folder), "--out", str(part), "--quiet", *SETS]) == 2
+    assert "another dataset.toml" in capsys.readouterr().err
+    (folder / "dataset.toml").write_text(re.sub(r'by = "column"\ncolumn = "role"[^\n]*', 'by = "request"', text))
+    assert main(["evaluate", str(run), "--data", str(folder), "--quiet"]) == 2
+    assert "may have been trained on" in capsys.readouterr().err
+
+
+def test_heads_are_matched_by_name(run: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A description with the heads in another order gives the same numbers; with other heads it is refused."""
+    folder = tmp_path / "data"
+    shutil.copytree(world.parent, folder)
+    text = (folder / "dataset.toml").read_text()
+    blocks = re.findall(r"^\[heads\.\w+\]\n(?:(?!\[).*\n)*", text, flags=re.MULTILINE)
+    for block in blocks:
+        text = text.replace(block, "")
+    (folder / "dataset.toml").write_text(text + "\n" + "\n".join(reversed(blocks)))
+    assert main(["evaluate", str(run), "--data", str(folder), "--out", str(tmp_path / "e"), "--quiet"]) == 0
+    got, expected = (json.loads((p / "metrics.json").read_text()) for p in (tmp_path / "e", run))
+    assert got["heads"]["click"] == expected["heads"]["click"]
+    (folder / "dataset.toml").write_text(text + "\n" + "\n".join(b for b in blocks if "save" not in b))
+    assert main(["evaluate", str(run), "--data", str(folder), "--quiet"]) == 2
+    assert "save" in capsys.readouterr().err
+
+
+def test_baselines_are_what_their_names_say() -> None:
+    for override in ("model=lightgbm", "objective=importance"):
+        settings = load_config(None, [override])
+        made = {name: settings.baseline(name) for name in ("lightgbm", "importance", "importance_lightgbm")}
+        assert {n: (c.model, c.objective) for n, c in made.items()} == {
+            "lightgbm": ("lightgbm", "multi_head"),
+            "importance": ("network", "importance"),
+            "importance_lightgbm": ("lightgbm", "importance"),
+        }
+
+
+def test_a_demo_does_not_write_into_a_fit(run: Path, capsys: pytest.CaptureFixture) -> None:
+    before = sorted(p.name for p in run.iterdir())
+    assert main(["demo", "--out", str(run), "--quiet"]) == 2
+    assert "holds a fit" in capsys.readouterr().err
+    assert sorted(p.name for p in run.iterdir()) == before

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import multitask.training
 from multitask.arrays import ShuffledBatches
+from multitask.checkpoint import CheckpointError
 from multitask.config import TrainingConfig
 from multitask.dropout import Dropout
 from multitask.history import History
@@ -255,8 +256,29 @@ def test_an_unknown_monitor_names_the_metrics() -> None:
 
 
 def test_a_monitor_that_is_not_finite_is_refused() -> None:
-    with pytest.raises(ValueError, match="`monitor` 'ap' must be finite after each epoch, got nan"):
+    message = r"`monitor` 'ap' must be finite, got nan at epoch 1, step 6 of 6, learning rate 0.02; .* not defined on"
+    with pytest.raises(FloatingPointError, match=message):
         train(settings(monitor="ap"), validate=lambda model: {"ap": float("nan")})
+
+
+@pytest.mark.parametrize("batch_size", [32, 210])
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_learning_rate_out_of_all_reason_is_named(batch_size: int, validated: bool) -> None:
+    """With one step per epoch the divergence shows after the epoch first: in the weights or in the metric."""
+    message = r"must be finite, got .* at epoch \d, step \d of \d, learning rate 1e\+30; a lower learning rate"
+    with pytest.raises(FloatingPointError, match=message):
+        train(settings(learning_rate=1e30, batch_size=batch_size), validate=validate if validated else None)
+
+
+def test_weights_that_only_the_last_step_spoils_are_refused() -> None:
+    """A finite loss with an infinite gradient, and no step after it whose loss would show that."""
+
+    def steep(model: nn.Module, batch: Batch) -> Tensor:
+        weight = model.body[0].weight  # type: ignore[index, union-attr]
+        return loss(model, batch) + (weight - weight.detach()).sum().abs().sqrt()  # 0, with the slope inf * 0
+
+    with pytest.raises(FloatingPointError, match="the weights must be finite"):
+        train(settings(epochs=1, batch_size=210), loss=steep, validate=None)
 
 
 def test_a_loss_that_diverges_names_epoch_step_and_learning_rate(tmp_path: Path) -> None:
@@ -373,10 +395,11 @@ def test_a_signal_writes_a_checkpoint_at_the_next_step(number: signal.Signals, t
 
 def test_a_checkpoint_of_another_run_says_what_differs(tmp_path: Path) -> None:
     train(settings(epochs=1), checkpoint=tmp_path)
-    with pytest.raises(ValueError, match=r"epochs 1 there, 2 here; learning_rate 0.02 there, 0.01 here"):
+    differing = r"epochs 1 there, 2 here; learning_rate 0.02 there, 0.01 here"
+    with pytest.raises(CheckpointError, match=rf"{differing}\); train with the same settings to resume it, or delete"):
         train(settings(epochs=2, learning_rate=0.01), checkpoint=tmp_path)
-    with pytest.raises(ValueError, match="steps per epoch 6 there, 3 here"):
+    with pytest.raises(CheckpointError, match=r"steps per epoch 6 there, 3 here\); train on the same data to"):
         train(settings(epochs=1), batches=TwoOfThree(), checkpoint=tmp_path)
     wider = nn.Linear(6, 2)
-    with pytest.raises(ValueError, match=r"must fit the model, got bias none there, \(2,\) torch.float32 here; body"):
+    with pytest.raises(CheckpointError, match=r"fit the model, got bias none there, \(2,\) torch.float32 here; body"):
         fit(wider, loss, ShuffledBatches.of(LOG, settings()), settings(epochs=1), checkpoint=tmp_path, device="cpu")

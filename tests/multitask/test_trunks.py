@@ -11,6 +11,7 @@ from multitask.mmoe import MMoE
 from multitask.ple import PLE
 from multitask.shared_bottom import SharedBottom
 from multitask.stacked import StackedMLP
+from multitask.towers import StackedTowers
 from multitask.trunks import TRUNKS, make_trunk
 
 
@@ -55,6 +56,22 @@ class TestEveryTrunk:
         torch.testing.assert_close(parts, whole)
         parts.square().sum().backward()
         torch.testing.assert_close([p.grad for p in trunk.parameters()], expected)
+
+    def test_a_network_without_memory_filled_from_a_saved_one_is_that_network(
+        self, name: str, cross_layers: int, x: Tensor
+    ) -> None:
+        """How a saved ranker is read: nothing may live outside the state that is saved."""
+
+        def network() -> nn.Module:
+            trunk = make_trunk(name, 10, 3, hidden=(8, 6, 4), n_specific=2, cross_layers=cross_layers)
+            return nn.Sequential(trunk, StackedTowers(3, 4, 5, widths=(1, 1, 1)))
+
+        saved = network()
+        with torch.device("meta"):
+            read = network()
+        assert all(tensor.is_meta for tensor in read.state_dict().values())
+        read.load_state_dict(saved.state_dict(), assign=True)
+        assert torch.equal(read(x), saved(x))
 
     def test_rows_do_not_see_each_other(self, name: str, cross_layers: int, x: Tensor) -> None:
         trunk = make_trunk(name, 10, 3, hidden=(8, 6, 4), cross_layers=cross_layers)

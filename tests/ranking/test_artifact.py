@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from features import InputError
-from ranking import Prepared, Ranker, Utility
+from ranking import NetworkConfig, Prepared, Ranker, RankerConfig, Utility, fit_prepared
 from ranking.artifact import _sha256
 
 
@@ -102,3 +102,38 @@ def test_a_rate_is_not_lost(ranker: Ranker, tmp_path: Path) -> None:
     ranker.save(tmp_path / "model")
     assert Ranker.load(tmp_path / "model").negative_rate() == ranker.negative_rate() == pytest.approx(0.2)
     assert np.isfinite(ranker.calibration.serving[0].slope)
+
+
+def test_a_manifest_that_does_not_list_the_model_is_refused(ranker: Ranker, tmp_path: Path) -> None:
+    """A deleted entry would let a changed file pass; a damaged key must not end in a KeyError."""
+    model = ranker.save(tmp_path / "model")
+    manifest = json.loads((model / "manifest.json").read_text())
+    whole = dict(manifest["sha256"])
+    del manifest["sha256"]["utility.json"]
+    for damaged in (manifest, {"format": 1, "sha257": whole}, {"format": 1, "sha256": []}):
+        (model / "manifest.json").write_text(json.dumps(damaged))
+        with pytest.raises(InputError, match="does not list the files"):
+            Ranker.load(model)
+    for damaged in ([], {"sha256": whole}, {"format": 2, "sha256": whole}):
+        (model / "manifest.json").write_text(json.dumps(damaged))
+        with pytest.raises(InputError, match="format 1 only"):
+            Ranker.load(model)
+
+
+@pytest.mark.parametrize("trunk", ["shared_bottom", "mmoe", "ple"])
+@pytest.mark.parametrize("cross_layers", [0, 2])
+@pytest.mark.parametrize("tower_hidden", [0, 5])
+def test_every_architecture_can_be_loaded(
+    prepared: Prepared,
+    small: RankerConfig,
+    rows: pd.DataFrame,
+    tmp_path: Path,
+    trunk: str,
+    cross_layers: int,
+    tower_hidden: int,
+) -> None:
+    network = NetworkConfig(trunk=trunk, cross_layers=cross_layers, tower_hidden=tower_hidden, hidden=(8, 4))
+    training = small.training.model_copy(update={"epochs": 1})
+    saved = fit_prepared(prepared, small.model_copy(update={"network": network, "training": training}))
+    loaded = Ranker.load(saved.save(tmp_path / "model"))
+    pd.testing.assert_frame_equal(loaded.predict(rows), saved.predict(rows), check_exact=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -78,3 +80,24 @@ def test_the_single_booster_is_weighted_by_importance(prepared: Prepared, small:
         return float(score[labels[:, 3] == 1].mean() - score[labels[:, 0] == 1].mean())
 
     assert gap({"save": 20.0}) > gap({"closeup": 20.0})
+
+
+def test_a_node_without_rows_is_a_constant(prepared: Prepared, small: RankerConfig) -> None:
+    """Labels that are all missing: nothing to train on, or nothing to stop on; neither may end the fit."""
+    nan = float("nan")
+    labels, held_out = prepared.train.labels.clone(), prepared.held_out.labels.clone()
+    labels[:, 3], held_out[:, 1] = nan, nan
+    data = replace(
+        prepared,
+        train=replace(prepared.train, labels=labels),
+        held_out=replace(prepared.held_out, labels=held_out),
+        serving=replace(prepared.serving, labels=held_out),
+    )
+    trees = small.trees.model_copy(update={"early_stopping": 3})
+    said: list[str] = []
+    ranker = fit_prepared(data, small.model_copy(update={"model": "lightgbm", "trees": trees}), log=said.append)
+    assert any(line.startswith("save: no labelled row to train on") for line in said)
+    assert any(line.startswith("click: no labelled row to stop on") for line in said)
+    logits = ranker.scorer.logits(prepared.train.inputs)
+    np.testing.assert_allclose(logits[:, 3], 0.0, atol=1e-9)
+    assert np.isfinite(logits).all()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ranking import HeadTree
-from ranking.correction import log_sigmoid, logit_from_log
+from ranking.correction import correct_any, correct_factored, correct_row_sampling, log_sigmoid, logit_from_log
 from ranking.refit import AffineRefit
 
 HEADS = ("click", "long_click", "save")
@@ -99,3 +99,21 @@ def test_errors_say_what_was_expected() -> None:
         tree.log_probabilities(np.zeros((2, 3)), 0.5)
     with pytest.raises(ValueError, match="needs `refits`"):
         tree.log_probabilities(np.zeros((2, 4)), 0.5, "calibrated")
+
+
+def test_the_tree_serves_the_formulas_that_are_public() -> None:
+    """Without implications, modes any_head and factored are `correct_row_sampling` and `correct_factored`."""
+    z = np.random.default_rng(5).normal(scale=3, size=(50, 4))
+    for correction, formula in (("any_head", correct_row_sampling(z[:, :3], z[:, 3], 0.07)),
+                                ("factored", correct_factored(z[:, 3], z[:, :3], 0.07))):  # fmt: skip
+        tree = HeadTree.build(HEADS, {}, correction)
+        np.testing.assert_allclose(tree.log_probabilities(z, 0.07)[:, :3], formula, rtol=1e-13)
+        np.testing.assert_allclose(tree.log_probabilities(z, 0.07)[:, 3], correct_any(z[:, 3], 0.07), rtol=1e-13)
+
+
+def test_where_the_any_event_is_unknown_nothing_is_learned_from_it() -> None:
+    tree = HeadTree.build(HEADS, PARENTS, "factored")
+    labels = tree.node_labels(np.array([[1, 0, np.nan], [0, 0, 0]], dtype=float), np.array([np.nan, 0.0]))
+    assert np.isnan(labels[0, [0, 2, 3]]).all()  # any, and what is conditional on it
+    assert labels[0, 1] == 0  # long_click is conditional on click, which is known
+    assert labels[1, 3] == 0

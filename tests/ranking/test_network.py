@@ -104,3 +104,15 @@ def test_encoders_know_what_the_network_needs(prepared: Prepared) -> None:
     encoders: Encoders = prepared.encoders
     assert len(encoders.fields) == prepared.train.inputs.ids.shape[1]
     assert int(prepared.train.inputs.ids.max()) < encoders.n_embeddings
+
+
+@pytest.mark.parametrize("correction", ["headwise", "inverse_propensity"])
+def test_the_start_is_the_weighted_base_rate(prepared: Prepared, small: RankerConfig, correction: str) -> None:
+    """Modes that weight their rows must start at the weighted rates: after next to no training the mean is right."""
+    still = small.training.model_copy(update={"epochs": 1, "learning_rate": 1e-9})
+    ranker = fit_prepared(prepared, small.model_copy(update={"correction": correction, "training": still}))
+    z = ranker.scorer.logits(prepared.train.inputs)
+    p = np.exp(ranker.log_probabilities(z, ranker.negative_rate(), "corrected", logged_position=True))[:, :-1]
+    w = 1.0 / prepared.train.keep_prob.numpy()[:, None]
+    ratio = (w * p).sum(0) / (w * prepared.train.labels.numpy()).sum(0)
+    np.testing.assert_allclose(ratio, 1.0, atol=0.15)

@@ -150,7 +150,7 @@ def test_the_other_corrections_train_and_predict_alike(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"correction": "single_head"}, "understated"),
+        ({"correction": "single_head"}, "understates"),
         ({"importance": {"booking": 1.0}}, "unknown heads"),
         ({"task_weights": {"click": 1.0}}, "task_weighting"),
         ({"utility": {"click": -1.0}}, "click"),
@@ -172,3 +172,20 @@ def test_negatives_can_be_thinned_further(prepared: Prepared, small: RankerConfi
     assert kept == pytest.approx(1 - 0.5 * negatives, abs=0.03)
     ratio = thinned.predict(candidates).mean() / fit_prepared(prepared, small).predict(candidates).mean()
     assert ratio.between(0.7, 1.4).all(), ratio.to_dict()
+
+
+def test_an_unknown_stage_is_refused(ranker: Ranker, candidates: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="`stage` must be one of"):
+        ranker.predict(candidates, stage="best")  # type: ignore[arg-type]
+
+
+def test_a_null_item_is_named_by_its_row(ranker: Ranker, candidates: pd.DataFrame) -> None:
+    items = candidates["item_id"].astype("Int64").copy()
+    items.iloc[3] = pd.NA
+    with pytest.raises(InputError, match="`item_id`, row 3"):
+        ranker.rank(candidates.assign(item_id=items))
+
+
+def test_the_networks_seed_follows_the_seed() -> None:
+    assert RankerConfig(seed=4).training.seed == 4
+    assert RankerConfig(seed=4, training={"seed": 5}).training.seed == 5

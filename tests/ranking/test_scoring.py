@@ -82,6 +82,35 @@ def test_missing_columns_and_files_are_named(ranker: Ranker, log: Path, tmp_path
         score_parquet(ranker, tmp_path / "few.parquet", tmp_path / "s.parquet")
     with pytest.raises(InputError, match=r"absent\.parquet"):
         score_parquet(ranker, tmp_path / "absent.parquet", tmp_path / "s.parquet")
+    with pytest.raises(InputError, match="is a folder"):
+        score_parquet(ranker, log, tmp_path)
     with pytest.raises(InputError, match="is the log itself"):
         score_parquet(ranker, log, log)
     assert not (tmp_path / "s.parquet").exists()
+
+
+def test_every_file_of_a_log_is_checked_before_the_first_row(ranker: Ranker, log: Path, tmp_path: Path) -> None:
+    """File and column of everything that is missing or of another type; wrong values with file and row."""
+    folder = tmp_path / "log"
+    folder.mkdir()
+    table = pq.read_table(log)
+    pq.write_table(table, folder / "a.parquet")
+    pq.write_table(table.drop_columns("item_id"), folder / "b.parquet")
+    strings = pa.array([str(v) for v in table["request_id"].to_pylist()])
+    at = table.column_names.index("request_id")
+    pq.write_table(table.set_column(at, "request_id", strings), folder / "c.parquet")
+    with pytest.raises(InputError) as caught:
+        score_parquet(ranker, folder, tmp_path / "s.parquet")
+    message = str(caught.value)
+    assert "b.parquet: column `item_id`: is missing" in message
+    assert "c.parquet: column `request_id`" in message
+    assert not (tmp_path / "s.parquet").exists()
+
+
+def test_a_wrong_type_names_its_file(ranker: Ranker, log: Path, tmp_path: Path) -> None:
+    table = pq.read_table(log)
+    at = table.column_names.index("position")
+    path = tmp_path / "odd.parquet"
+    pq.write_table(table.set_column(at, "position", pa.array(["x"] * len(table))), path)
+    with pytest.raises(InputError, match=r"odd\.parquet: column `position`"):
+        score_parquet(ranker, path, tmp_path / "s.parquet", logged_position=True)
