@@ -60,6 +60,9 @@ def measure_ranker(
             "Calibration: the stages marked (logged) are scored at each row's own position, where its outcome arose; "
             "the last stage is scored at the serving position, for which it was refitted."
         )
+    if log.immature:
+        counts = ", ".join(f"{head} {n:,}" for head, n in log.immature.items())
+        notes.append(f"Labels left out because the log ended before they were final: {counts}.")
     if role == "calibrate":
         notes.append("These rows stopped the training and fitted the calibration: the numbers flatter the model.")
     if logged_position:

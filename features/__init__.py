@@ -18,7 +18,7 @@ from features.encoders import Encoders  # noqa: E402
 from features.errors import Fault, InputError, raise_faults  # noqa: E402
 from features.inputs import Inputs  # noqa: E402
 from features.reading import open_parquet, read_batches, resolve_files, schema_of  # noqa: E402
-from features.sampling import downsample_negatives, negative_sample_mask  # noqa: E402
+from features.sampling import downsample_negatives, negative_rates, negative_sample_mask  # noqa: E402
 from features.schema import ROLES, Head, Sampling, Schema  # noqa: E402
 from features.statistics import earlier_statistics  # noqa: E402
 from features.tables import as_arrow  # noqa: E402
@@ -43,6 +43,7 @@ __all__ = [
     "downsample_negatives",
     "earlier_statistics",
     "encode_log",
+    "negative_rates",
     "negative_sample_mask",
     "open_parquet",
     "raise_faults",

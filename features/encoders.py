@@ -13,8 +13,8 @@ from features.fields import FieldEncoders
 from features.inputs import Inputs
 from features.layout import FusedLayout
 from features.positions import PositionEncoder
-from features.sidefeatures import BLOCK_ROWS, SideFeatures
 from features.scaling import raise_infinite
+from features.sidefeatures import BLOCK_ROWS, SideFeatures
 from features.tables import Columns
 from features.vectors import ItemVectors
 

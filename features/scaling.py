@@ -221,7 +221,7 @@ def examined_numbers(column: Block, name: str) -> tuple[np.ndarray, np.ndarray |
         if finite < len(values):
             nan = np.isnan(values)
             known = len(values) - np.count_nonzero(nan)
-            infinite = finite < known
+            infinite = bool(finite < known)
             if known < len(values):
                 missing = nan if missing is None else missing | nan
     return values, missing, infinite

@@ -20,6 +20,7 @@ from features.validation_rows import as_floats, is_probability
 if TYPE_CHECKING:
     from features.log import Log, RawBatch
 
+
 class SamplingChecks:
     """Checks [sampling] batch by batch; does nothing when it is not declared or its columns are not usable.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from features import Dataset, Fault, InputError
 from galleryrank.console import Log
 from galleryrank.run_directory import RunDirectory
 from galleryrank.settings import RunConfig, load_config
-from multitask import rank
+from multitask import barrier, rank
 from ranking import Prepared, Ranker, fit_prepared, prepare
 
 
@@ -57,7 +58,7 @@ def fit_into(
     elif run.record_file.is_file():
         before = run.read()
         names = {"command": "command", "settings": "settings", "schema": "dataset.toml", "data_sha256": "data"}
-        changed = [words for key, words in names.items() if before.get(key) != record[key]]
+        changed = [words for key, words in names.items() if json.dumps(before.get(key)) != json.dumps(record[key])]
         if changed:
             raise InputError(
                 Fault(f"holds a fit with another {' and another '.join(changed)}: choose another --out", run.path)
@@ -67,6 +68,7 @@ def fit_into(
         say("going on with the fit that was interrupted here")
     if rank() == 0:
         run.write(record | {"began": _now()})
+    barrier()
     ranker = _fit_or_load(run, run.model, data, settings, None, say, device)
     for name in settings.baselines:
         _fit_or_load(run, run.baseline(name), data, settings, name, say, device)
@@ -109,6 +111,7 @@ def _fit_or_load(
     if rank() == 0:
         ranker.save(directory)
         shutil.rmtree(run.checkpoint, ignore_errors=True)
+    barrier()  # the others look for the directory next
     return ranker
 
 

@@ -26,12 +26,12 @@ class RunConfig(RankerConfig):
 
     def baseline(self, name: Baseline) -> RankerConfig:
         """A baseline's configuration: the same data, seed and settings, another model or objective."""
-        change: dict[str, Any] = {
+        changes: dict[Baseline, dict[str, Any]] = {
             "lightgbm": {"model": "lightgbm", "objective": "multi_head"},
             "importance": {"model": "network", "objective": "importance", "utility": {}},
             "importance_lightgbm": {"model": "lightgbm", "objective": "importance", "utility": {}},
-        }[name]
-        return self.ranker().model_copy(update=change)
+        }
+        return self.ranker().model_copy(update=changes[name])
 
 
 def load_config(path: Path | None, overrides: Sequence[str]) -> RunConfig:

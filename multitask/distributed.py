@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ def join(device: torch.device) -> None:
     if not _joined():
         # The optimisers load this module, whose default arguments would keep the group, and its threads, alive until
         # Python itself is gone: every third run then ended in an abort. Loaded before there is a group, it keeps none.
-        import torch.distributed.nn  # noqa: F401
+        import_module("torch.distributed.nn")
 
         cuda = torch.cuda.is_available() and dist.is_nccl_available()
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_PATIENCE)

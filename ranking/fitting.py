@@ -80,8 +80,11 @@ def prepare(dataset: Dataset, config: RankerConfig, log: Callable[[str], None]) 
             f"training needs rows in the roles train and calibrate, got {len(train):,} and {len(held_out):,}: "
             "change [split] in dataset.toml"
         )
-    if train.refused:
-        log(f"{train.refused:,} rows are younger than their heads' maturity and were left out of training")
+    if train.refused or held_out.refused:
+        log(
+            f"younger than their heads' maturity and left out: {train.refused:,} training rows, "
+            f"{held_out.refused:,} calibration rows"
+        )
     serving = held_out
     if dataset.schema.position is not None:
         serving = encode_log(dataset, encoders, "calibrate", serving_position=True)
@@ -290,7 +293,7 @@ def _info(data: Prepared, train: EncodedLog, history: dict[str, Any]) -> dict[st
         "data_sha256": data.dataset.data_hash(),
         "training_rows": len(train),
         "calibration_rows": len(data.held_out),
-        "immature_rows_refused": train.refused,
+        "immature_rows_refused": {"train": train.refused, "calibrate": data.held_out.refused},
         "versions": {"galleryrank": version("galleryrank"), "python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
         "history": history,

@@ -16,7 +16,6 @@ from features import Encoders, Inputs
 from multitask import StackedTowers, make_trunk
 from ranking.config import NetworkConfig
 
-
 ALIGNMENT = 64  # bytes; torch allocates on such boundaries
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features import Dataset, Encoders, Fault, InputError, Inputs, Schema, as_arrow
+from features import Dataset, Encoders, Fault, InputError, Inputs, Schema, as_arrow, negative_rates
 from ranking.calibration import Calibration
 from ranking.config import RankerConfig
 from ranking.heads import STAGES, HeadTree, Stage
@@ -85,9 +85,9 @@ class Ranker:
         if sampling.negative_rate_column is None:
             return float(sampling.negative_rate or 1.0) * self.config.negative_rate
         name = sampling.negative_rate_column
-        if table is None or name not in table.column_names:
+        if table is None:
             raise InputError(f"column `{name}` (the declared negative rate) is needed to correct the sampling")
-        return table[name].to_numpy().astype(np.float64) * self.config.negative_rate
+        return negative_rates(table, name) * self.config.negative_rate
 
     def encode(self, candidates: Any, *, logged_position: bool = False) -> tuple[pa.Table, Inputs]:
         """Candidates as an Arrow table and as model inputs."""

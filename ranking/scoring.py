@@ -67,8 +67,8 @@ def score_parquet(
         if writer is None:
             raise InputError(Fault("holds no rows to score", file=files[0]))
         writer.close()
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
+        with part.open("rb+") as written:
+            os.fsync(written.fileno())
         part.replace(out)
     except BaseException:
         if writer is not None and writer.is_open:

@@ -16,6 +16,7 @@ from features.dataset import Dataset
 from features.draft import draft_schema, head_names
 from features.errors import InputError
 from features.schema import Schema
+from features.schema_rules import head_name_problems
 
 TRIVAGO = Path(__file__).parents[2].parent / "shared" / "data" / "trivago_impressions"
 needs_trivago = pytest.mark.skipif(not TRIVAGO.is_dir(), reason=f"the trivago log is not at {TRIVAGO}")

@@ -32,7 +32,7 @@ def a_log(time_type: pa.DataType | None = None, *, hidden: bool = True) -> pa.Ta
     return pa.table(
         {
             "request": pa.array([f"r{r}" for r in request]),
-            "item": rng.integers(0, 30, ROWS),
+            "item": rng.integers(0, 6, ROWS) * 5 + np.arange(ROWS) % 5,  # none twice in a request
             "time": pa.array(seconds) if time_type is None else pa.array(seconds * 1000).cast(pa.timestamp("ms")),
             "price": rng.random(ROWS),
             "click": pa.array(click, mask=(rng.random(ROWS) < 0.1) & hidden),
@@ -96,12 +96,14 @@ def test_one_file_or_many(tmp_path: Path) -> None:
     assert torch.equal(one.row, many.row)
 
 
-def a_sampled_log(roles: tuple[str, ...], unit: str, rate: float | str, by: str = "role") -> pa.Table:
+def a_sampled_log(roles: tuple[str, ...], unit: str, rate: float | str) -> pa.Table:
     """Rows of `roles` thinned by what happened ("truth" = protected then), some labels lost only afterwards."""
     full = a_log(hidden=False)
     full = full.append_column("n", pa.array(np.arange(ROWS))).drop_columns(["keep"])
-    chosen = pa.array(np.isin(full[by].to_pylist(), roles))
-    thin = downsample_negatives(full.filter(chosen), rate, LABELS, unit=unit, request="request", seed=1, keep_prob="keep")
+    chosen = pa.array(np.isin(full["role"].to_pylist(), roles))
+    thin = downsample_negatives(
+        full.filter(chosen), rate, LABELS, unit=unit, request="request", seed=1, keep_prob="keep"
+    )
     rest = full.filter(pc.invert(chosen))
     rest = rest.append_column("keep", pa.array(np.ones(rest.num_rows)))
     table = pa.concat_tables([thin, rest]).sort_by("n")
@@ -149,6 +151,16 @@ def test_where_rows_were_dropped_the_log_itself_tells_which_were_protected(
     assert np.array_equal(test.protected.numpy(), events, equal_nan=True)
     assert set(np.unique(events[~np.isnan(events)])) == {0.0, 1.0}
     assert np.isnan(events).any()
+
+
+def test_a_keep_probability_of_nearly_one_is_one_to_validator_and_encoder(tmp_path: Path) -> None:
+    log = a_sampled_log(("train", "test"), "row", 0.3)
+    keep = log["keep"].to_numpy()
+    nearly = log.set_column(log.schema.get_field_index("keep"), "keep", pa.array(np.where(keep == 1.0, 1 - 8e-7, keep)))
+    dataset = a_dataset(tmp_path, nearly, sampling={"negative_rate": 0.3}, **BY_ROLE)
+    assert dataset.validate().ok
+    found = encoded(dataset)
+    assert np.array_equal(found.protected.numpy(), keep[found.row.numpy()] == 1.0)
 
 
 def test_requests_sampled_whole_that_play_several_roles(tmp_path: Path) -> None:
@@ -276,7 +288,9 @@ def test_in_a_sampled_role_labels_that_are_not_final_leave_protection_known(tmp_
     assert np.array_equal(found.protected.numpy(), log["keep"].to_numpy()[found.row.numpy()] == 1.0)
 
 
-@pytest.mark.parametrize(("column", "value", "words"), [("rate", 0.0, "0 < rate"), ("price", -np.inf, "must be finite")])
+@pytest.mark.parametrize(
+    ("column", "value", "words"), [("rate", 0.0, "0 < rate"), ("price", -np.inf, "must be finite")]
+)
 def test_a_fault_in_a_row_names_its_file_and_row(tmp_path: Path, column: str, value: float, words: str) -> None:
     """The third of four files, and rows counted in it although others play another role."""
     log = a_log(hidden=False)

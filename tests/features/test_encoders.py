@@ -353,6 +353,41 @@ def test_a_type_that_is_not_that_of_training(encoders: Encoders, column: str, va
         encoders.encode(changed, serving_position=True)
 
 
+@pytest.mark.parametrize("kind", ["arrow", "pandas", "mapping"])
+def test_infinite_numbers_are_refused_with_row_value_and_count(
+    encoders: Encoders, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows and counts are those of the whole table, whatever blocks it is encoded in, also beside missing values."""
+    monkeypatch.setattr(encoders_module, "BLOCK_ROWS", 64)
+    log = a_log(300)
+    price = log["price"].to_pandas().to_numpy().copy()
+    price[[70, 71, 200]] = [-np.inf, np.inf, np.inf]
+    distance = np.full(300, np.nan)
+    distance[150] = np.inf
+    table = log.set_column(log.schema.get_field_index("price"), "price", pa.array(price))
+    table = table.append_column("distance", pa.array(distance))
+    data = {"arrow": table, "pandas": table.to_pandas(), "mapping": {n: table[n] for n in table.column_names}}[kind]
+    with pytest.raises(InputError) as caught:
+        encoders.encode(data, serving_position=True)
+    fault = caught.value.faults[0]
+    assert (fault.column, fault.row, fault.value, fault.count) == ("price", 70, -np.inf, 3)
+    sound = table.set_column(table.schema.get_field_index("price"), "price", log["price"])
+    with pytest.raises(InputError, match="column `distance`, row 150: must be finite"):
+        encoders.encode(sound, serving_position=True)
+    encoders.encode(log, serving_position=True)
+
+
+def test_an_infinite_position_is_refused_where_it_is_read(encoders: Encoders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders_module, "BLOCK_ROWS", 64)
+    log = a_log(300)
+    position = log["position"].to_numpy().astype(float)
+    position[100] = np.inf
+    log = log.set_column(log.schema.get_field_index("position"), "position", pa.array(position))
+    encoders.encode(log, serving_position=True)
+    with pytest.raises(InputError, match=r"column `position`, row 100: must be finite .* got inf"):
+        encoders.encode(log, serving_position=False)
+
+
 def test_only_the_roles_asked_for_are_learnt_from(tmp_path: Path) -> None:
     log = a_log()
     late = np.arange(3000) >= 2100  # by time, 70 % are training
