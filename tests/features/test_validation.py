@@ -411,7 +411,14 @@ def vectors(rows: list[Any], ids: list[Any] | None = None, width: int | None = 2
         (vectors([[1, 2], [NAN, 0], [0, 0]]), "vector", 1),
         (vectors([[1, 2], [0, 0], [0, INF]]), "vector", 2),
         (vectors([[1, 2], [0, 0], [0]], width=None), "vector", 2),
-        (vectors([[1, 2], None, [0, 0]]), "vector", 1),
+        pytest.param(
+            vectors([[1, 2], None, [0, 0]]),
+            "vector",
+            1,
+            marks=pytest.mark.skipif(
+                int(pa.__version__.split(".")[0]) < 26, reason="older pyarrow cannot store a null of fixed width"
+            ),
+        ),
         (vectors([[1, 2], [3, 4], [5, 6]], ids=[10, 11, 10]), "item", 2),
         (vectors([[1, 2], [3, 4], [5, 6]]).rename_columns(["thing", "vector"]), "item", None),
     ],
