@@ -28,7 +28,7 @@ from evaluation.intervals import (  # noqa: E402
     paired_log_loss_difference,
     ratio_interval,
 )
-from evaluation.measuring import measure_ranker  # noqa: E402
+from evaluation.measuring import check_role, measure_ranker  # noqa: E402
 from evaluation.metrics import head_metrics  # noqa: E402
 from evaluation.metrics_json import write_metrics_json  # noqa: E402
 from evaluation.proper_scores import brier, log_loss, normalised_entropy, ratio  # noqa: E402
@@ -51,6 +51,7 @@ __all__ = [
     "brier_interval",
     "calibration_by_slices",
     "calibration_of_stages",
+    "check_role",
     "clustered_bootstrap",
     "evaluate_predictions",
     "evaluation_figures",

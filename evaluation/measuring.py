@@ -34,8 +34,7 @@ def measure_ranker(
     """
     if ranker.tree is None:
         raise InputError("evaluate measures probabilities; an importance-weighted single head can only be a baseline")
-    if role not in ("calibrate", "tune", "test"):
-        raise InputError(f"`role` must be calibrate, tune or test (never train: the model has seen it), got {role!r}")
+    check_role(role)
     if set(dataset.schema.head_names) != set(ranker.heads):
         raise InputError(
             f"the data set must have the model's heads {sorted(ranker.heads)}, got {sorted(dataset.schema.head_names)}"
@@ -81,6 +80,12 @@ def measure_ranker(
         meta=_meta(ranker, dataset, role, logged_position) | dict(meta or {}),
         notes=notes,
     )
+
+
+def check_role(role: str) -> None:
+    """Refuse a role that may not be measured."""
+    if role not in ("calibrate", "tune", "test"):
+        raise InputError(f"`role` must be calibrate, tune or test (never train: the model has seen it), got {role!r}")
 
 
 def _probabilities(

@@ -142,10 +142,10 @@ class Dataset(Log):
 
         return ItemVectors.from_parquet(self.vector_file, self.schema.columns.item)
 
-    def data_hash(self) -> dict[str, str]:
-        """sha256 of every data file, by its path relative to the data set's folder where it lies below it."""
+    def data_hash(self, files: Sequence[Path] | None = None) -> dict[str, str]:
+        """sha256 of every data file (or of `files`), by its path relative to the folder where it lies below it."""
         hashes = {}
-        for file in self.files:
+        for file in self.files if files is None else files:
             name = file.relative_to(self.folder) if file.is_relative_to(self.folder) else file
             with file.open("rb") as stream:
                 hashes[name.as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -36,7 +36,8 @@ class Outcomes:
         self.kept = np.ones(rows, bool)  # keep_prob is 1
         self.keep_prob = np.ones(rows, np.float32)
         self.sampling = schema.sampling if schema.sampling is not None and role in schema.sampling.roles else None
-        rate_column = self.sampling.negative_rate_column if self.sampling is not None else None
+        # A rate by row is read in every role: it is the rate of training that the correction of any row must know.
+        rate_column = schema.sampling.negative_rate_column if schema.sampling is not None else None
         self.rate_column = rate_column
         self.rates = None if rate_column is None else np.empty(rows, np.float64)
         until = mature_until(dataset) if drop_immature else {}
@@ -90,7 +91,7 @@ class Outcomes:
         return final
 
     def negative_rate(self, rows: int) -> float | np.ndarray:
-        """The rate at which unprotected units were kept, of the first `rows` rows or one for all."""
+        """The declared rate of the first `rows` rows, or one for all: 1 where that one does not apply to the role."""
         if self.rates is not None:
             return self.rates[:rows]
         return 1.0 if self.sampling is None or self.sampling.negative_rate is None else self.sampling.negative_rate
@@ -104,7 +105,7 @@ class Outcomes:
         event = self.event[:rows]
         if self.schema.sampling is not None and self.schema.sampling.unit == "request":
             event = request_event(event, requests)
-        thinned = np.asarray(self.negative_rate(rows)) < 1.0 - TOLERANCE
+        thinned = (self.sampling is not None) & (np.asarray(self.negative_rate(rows)) < 1.0 - TOLERANCE)
         return np.where(thinned, self.kept[:rows], event).astype(np.float32)
 
 

@@ -4,6 +4,9 @@ With missing labels the two differ. A dropped row's labels are gone, but a row t
 probability: 1 says that it was protected, also where the label that protected it is null. Where nothing was dropped
 only the labels tell, and one missing label leaves the event open. Such a row is unknown even when another label is 1:
 known positives beside unknown negatives would overstate how often the event takes place.
+
+This takes the labels to have gone missing after the sampling. Where they were null before it, they protected nothing;
+validation tells the two apart (`missing_before_sampling`), and the closed-form corrections are refused.
 """
 
 from __future__ import annotations

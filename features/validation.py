@@ -47,6 +47,9 @@ class ValidationReport:
         1 / keep_prob undo that (`correction = "inverse_propensity"`), the closed-form corrections do not.
     sampled_without_rate : bool
         Rows have keep_prob < 1 and no [sampling] says at which rate: only weights can undo that as well.
+    missing_before_sampling : bool
+        Labels were null already when rows were dropped, so a null protected nothing: the event of the closed-form
+        corrections differs between rows with and without labels, and only loss weights are exact.
     """
 
     faults: tuple[Fault, ...] = ()
@@ -56,6 +59,7 @@ class ValidationReport:
     role_rows: Mapping[str, int] = field(default_factory=dict)
     unprotected_heads: tuple[str, ...] = ()
     sampled_without_rate: bool = False
+    missing_before_sampling: bool = False
 
     @property
     def ok(self) -> bool:
@@ -162,6 +166,7 @@ def _checked(dataset: Log, findings: Findings, lost: set[str]) -> ValidationRepo
         role_rows,
         tuple(name for name in schema.heads if name in sampling.unprotected),
         sampling.sampled_without_rate,
+        sampling.missing_before_sampling,
     )
 
 

@@ -40,6 +40,7 @@ class SamplingChecks:
         self.columns: list[str] = []
         self.reduced = 0  # rows with keep_prob < 1
         self.undecided = 0  # rows whose protecting columns are null
+        self.undecided_kept = 0  # of them those with keep_prob 1
         self.unprotected: dict[str, int] = {}  # head -> rows where it is 1 and nothing protected them
         sampling, columns = self.schema.sampling, self.schema.columns
         self.keep_prob = columns.keep_prob if columns.keep_prob in usable else None
@@ -80,6 +81,7 @@ class SamplingChecks:
         if keep is None or valid is None or self.keep_prob is None:
             return
         one = np.abs(keep - 1) <= TOLERANCE
+        self.undecided_kept += int((unsure & sampled & one).sum())
         with np.errstate(invalid="ignore"):
             as_declared = np.abs(keep - rate) <= np.minimum(TOLERANCE, 1e-3 * rate)
         self._rows(batch, valid & ~sampled & ~one, f"must be 1: only {_list(self.sampling.roles)} rows were sampled")
@@ -99,6 +101,15 @@ class SamplingChecks:
     def sampled_without_rate(self) -> bool:
         """Rows were dropped, as keep_prob says, at a rate that nobody declares."""
         return self.schema.sampling is None and self.reduced > 0
+
+    @property
+    def missing_before_sampling(self) -> bool:
+        """Labels were null already when rows were dropped: of the rows with a null and no 1 not one was protected.
+
+        The protecting event is then "an engagement that was *observed*", whose rate differs between rows with and
+        without labels; a head is learned on the labelled ones only, and the closed form does not hold for it.
+        """
+        return self.undecided > 0 and self.undecided_kept == 0
 
     def warnings(self) -> Iterator[str]:
         """After the last batch: what is allowed, yet worth knowing."""

@@ -32,7 +32,7 @@ def run_demo(out: Path, seed: int, quiet: bool) -> None:
     run = RunDirectory(out)
     if run.record_file.is_file():
         record = run.read()
-        if record["command"] != "demo" or record["settings"]["seed"] != seed:
+        if record["command"] != "demo" or record["settings"].get("seed") != seed:
             raise InputError(Fault("holds a fit, or a demo with another seed: choose another --out", file=out))
     elif out.exists() and not (out.is_dir() and set(os.listdir(out)) <= {"world"}):
         raise InputError(Fault("is not empty and holds no demo: choose another --out", file=out))

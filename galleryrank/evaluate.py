@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from evaluation import Evaluation, measure_ranker, write_metrics_json, write_report
+from evaluation import Evaluation, check_role, measure_ranker, write_metrics_json, write_report
 from evaluation.formatting import format_interval, format_number
 from features import Dataset, InputError
 from galleryrank.console import Log, print_json
@@ -30,8 +30,9 @@ def evaluate_run(
     run = RunDirectory.open(path)
     ranker = with_utility(Ranker.load(run.model), utility)
     dataset = run.dataset() if data is None else Dataset.open(data)
+    check_role(role)
+    run.refuse_seen_rows(dataset, role)
     if data is not None:
-        run.refuse_seen_rows(dataset)
         dataset.validate().raise_if_faulty()
     result = evaluate_into(run, ranker, dataset, role, logged_position, out or path, say)
     if format == "json":

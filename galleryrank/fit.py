@@ -10,10 +10,11 @@ from pathlib import Path
 
 from features import Dataset, Fault, InputError
 from galleryrank.console import Log
-from galleryrank.run_directory import RunDirectory
+from galleryrank.run_directory import RunDirectory, training_sample
 from galleryrank.settings import RunConfig, load_config
 from multitask import barrier, rank
 from ranking import Prepared, Ranker, fit_prepared, prepare
+from ranking.fitting import check_config, check_sampling
 
 
 def fit_run(
@@ -46,12 +47,16 @@ def fit_into(
 ) -> Ranker:
     """Fit into a run directory, going on where an earlier fit with the same settings was killed."""
     data = prepare(dataset, settings.ranker(), say)
+    for name in settings.baselines:  # what cannot be fitted is refused before an hour of fitting the ranker
+        check_config(dataset.schema, settings.baseline(name))
+        check_sampling(dataset.schema, settings.baseline(name), data.report)
     record = {
         "command": command,
         "dataset": str(dataset.path.resolve()),
         "settings": settings.model_dump(mode="json"),
         "schema": dataset.schema.to_dict(),
         "data_sha256": dataset.data_hash(),
+        "training_sample": training_sample(dataset),
     }
     if rank() != 0:
         pass  # the first process checks and writes, for all

@@ -10,15 +10,20 @@ metrics.json, report.html    after `galleryrank evaluate`
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from features import Dataset, Fault, InputError
+from features.duplicates import pair_hashes
 from ranking import Ranker, Utility
 
-RECORD = ("command", "dataset", "settings", "schema", "data_sha256")
+RECORD = {
+    "command": str, "dataset": str, "settings": dict, "schema": dict, "data_sha256": dict, "training_sample": list
+}  # fmt: skip
+SAMPLE_ROWS, SEEN_SHARE = 2000, 0.05
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,10 @@ class RunDirectory:
             record = json.loads(self.record_file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise InputError(Fault(f"cannot be read: {error}", file=self.record_file)) from error
-        missing = [key for key in RECORD if not isinstance(record, dict) or key not in record]
-        if missing:
+        fields = record if isinstance(record, dict) else {}
+        missing = [key for key, kind in RECORD.items() if not isinstance(fields.get(key), kind)]
+        texts = [*fields.get("data_sha256", {}).values(), *fields.get("training_sample", [])] if not missing else []
+        if missing or not all(isinstance(text, str) for text in texts):
             raise InputError(Fault(f"is not the record of a fit: it lacks {missing}", file=self.record_file))
         return dict(record)
 
@@ -85,29 +92,48 @@ class RunDirectory:
         path = Path(self.read()["dataset"])
         if not path.exists():
             raise InputError(Fault("the run's data set is no longer there: name it by --data", path))
-        dataset = Dataset.open(path)
-        self.refuse_seen_rows(dataset)
-        return dataset
+        return Dataset.open(path)
 
-    def refuse_seen_rows(self, dataset: Dataset) -> None:
-        """InputError if a row of `dataset` may play another role than when the model was fitted.
+    def refuse_seen_rows(self, dataset: Dataset, role: str) -> None:
+        """InputError if rows of `role` may have trained the model.
 
         A file that was there at the fit keeps its roles under the same description; by time its roles also depend on
-        the other files.
+        the other files. The rows themselves are looked at too, as a file may have been written anew: a sample of the
+        training rows is in the record, and more than a twentieth of it among the role's rows is no coincidence.
         """
-        record, hashes = self.read(), dataset.data_hash()
-        names = {os.path.relpath(file, dataset.folder) for file in dataset.impression_files}
-        seen = {h for name, h in hashes.items() if name in names} & set(record["data_sha256"].values())
-        now, then = dataset.schema.to_dict(), record["schema"]
-        changed = any(now.get(part) != then.get(part) for part in ("split", "columns", "policy"))
-        if seen and (changed or (dataset.schema.split.by == "time" and hashes != record["data_sha256"])):
+        record = self.read()
+        hashes = dataset.data_hash(dataset.impression_files)
+        then = record["data_sha256"]
+        changed = any(
+            dataset.schema.to_dict().get(p) != record["schema"].get(p) for p in ("split", "columns", "policy")
+        )
+        changed |= dataset.schema.split.by == "time" and not set(hashes.values()) <= set(then.values())
+        seen = bool(set(hashes.values()) & set(then.values())) or str(dataset.path.resolve()) == record["dataset"]
+        known = np.array([int(h, 16) for h in record["training_sample"]], dtype=np.uint64)
+        share = float(np.isin(known, row_hashes(dataset, role)).mean()) if len(known) else 0.0
+        if (seen and changed) or share > SEEN_SHARE:
             raise InputError(
                 Fault(
-                    "describes rows that were there when the model was fitted, under another split, other columns or "
-                    "beside other files: rows that it calls test may have been trained on. Restore it, or fit again",
+                    f"is not described or split as when the model was fitted: its {role} rows may have been trained on "
+                    f"({share:.0%} of a sample of the training rows are among them). Restore it, or fit again",
                     file=dataset.path,
                 )
             )
+
+
+def row_hashes(dataset: Dataset, role: str) -> np.ndarray:
+    """One 64-bit hash (N,) of request and item per row of a role."""
+    columns = dataset.schema.columns
+    parts = [
+        pair_hashes(batch.table[columns.request], batch.table[columns.item])
+        for batch in dataset.scan([columns.request, columns.item], role)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+
+
+def training_sample(dataset: Dataset) -> list[str]:
+    """The smallest hashes of the training rows: a sample that depends on the rows alone."""
+    return [f"{h:016x}" for h in np.unique(row_hashes(dataset, "train"))[:SAMPLE_ROWS].tolist()]
 
 
 def load_model(path: Path) -> Ranker:

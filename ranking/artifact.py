@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from features import Encoders, Fault, InputError, Schema
+from features import Encoders, Fault, InputError, Schema, raise_faults
 from ranking.boosted import BoostedScorer
 from ranking.calibration import Calibration
 from ranking.card import model_card
@@ -111,6 +111,13 @@ def load_ranker(directory: Path, device: str) -> Ranker:
         import lightgbm
 
         files = [directory / f"booster_{name}.txt" for name in _nodes(tree)]
+        listed = _read_json(directory / MANIFEST)["sha256"]
+        missing = [
+            Fault(f"does not list {f.name}: it has been changed", directory / MANIFEST)
+            for f in files
+            if f.name not in listed
+        ]
+        raise_faults(missing)
         scorer = BoostedScorer([lightgbm.Booster(model_file=str(f)) for f in files], encoders)
     calibration, utility = (_read_json(directory / f"{name}.json") for name in ("calibration", "utility"))
     return Ranker(

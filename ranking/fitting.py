@@ -172,6 +172,12 @@ def check_sampling(schema: Schema, config: RankerConfig, report: ValidationRepor
             "rows were dropped (keep_prob is below 1) but no [sampling] says how: declare the negative rate and what "
             'protects a row, or train with correction = "inverse_propensity"'
         )
+    if report.missing_before_sampling and config.correction != "headwise":
+        faults.append(
+            f'correction = "{config.correction}" needs the labels that decided which rows were kept, but they were '
+            "null before rows were dropped (no row with a null label was protected): use "
+            '"headwise" or "inverse_propensity"'
+        )
     if report.unprotected_heads and (schema.sampling is not None or config.negative_rate < 1.0):
         faults.append(
             f"heads {list(report.unprotected_heads)} happen on rows that no `sampling.protected_by` column protects: "

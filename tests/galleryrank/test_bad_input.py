@@ -225,7 +225,7 @@ def test_a_role_that_may_not_be_measured_is_refused(
     ranker.save(run / "model")
     dataset = Dataset.open(world)
     record = {"command": "fit", "dataset": str(world), "settings": {}, "schema": dataset.schema.to_dict()}
-    (run / "run.json").write_text(json.dumps(record | {"data_sha256": dataset.data_hash()}))
+    (run / "run.json").write_text(json.dumps(record | {"data_sha256": dataset.data_hash(), "training_sample": []}))
     assert main(["evaluate", str(run), "--role", "train"]) == 2
     assert "the model has seen it" in capsys.readouterr().err
     shutil.rmtree(run)
@@ -321,6 +321,42 @@ def test_places_that_cannot_be_written_or_read(
     (tmp_path / "run.json").write_text("{")
     assert main(["evaluate", str(tmp_path)]) == 2
     assert "run.json" in capsys.readouterr().err
-    (tmp_path / "run.json").write_text("{}")
-    assert main(["evaluate", str(tmp_path)]) == 2
-    assert "lacks" in capsys.readouterr().err
+    texts = {"command": "fit", "dataset": "d", "settings": {}, "schema": {}, "data_sha256": {}, "training_sample": []}
+    for damage in ({}, texts | {"dataset": 3}, texts | {"schema": None}, texts | {"data_sha256": {"a": [1]}}, []):
+        (tmp_path / "run.json").write_text(json.dumps(damage))
+        assert main(["evaluate", str(tmp_path)]) == 2
+        assert "not the record of a fit" in capsys.readouterr().err
+
+
+def test_labels_that_were_missing_before_rows_were_dropped(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    """No row with a null was protected: the closed forms do not hold, loss weights do."""
+    log = sound_log()
+    null = np.arange(len(log)) % 3 == 0
+    log.loc[null, ["click", "long_click"]] = None
+    log.loc[null & (log["role"] == "train"), "keep_prob"] = 0.5
+    write(folder, log)
+    fast = ["--set", "training.epochs=1", "--set", "baselines=[]", "--quiet"]
+    for correction in ("any_head", "factored"):
+        arguments = ["fit", str(folder), "--out", str(folder / "run"), *fast, "--set", f"correction={correction}"]
+        assert main(arguments) == 2
+        assert "headwise" in capsys.readouterr().err
+    assert main(["fit", str(folder), "--out", str(folder / "run"), *fast, "--set", "correction=headwise"]) == 0
+
+
+def test_a_rate_by_row_is_known_to_every_role(folder: Path) -> None:
+    """The test rows were not sampled; their correction still needs the rate of training."""
+    log = sound_log()
+    log["rate"] = np.where(log["request_id"] % 2 == 0, 0.5, 1.0)
+    free = (log["click"] == 0) & (log["role"] == "train")
+    log["keep_prob"] = np.where(free, log["rate"], 1.0)
+    log.loc[log["request_id"] >= 36, "role"] = "test"
+    write(folder, log)
+    text = TOML.replace("negative_rate = 0.5", 'negative_rate_column = "rate"').replace(
+        '["train"]', '["train", "calibrate"]'
+    )
+    log.loc[(log["role"] == "calibrate") & (log["click"] == 0), "keep_prob"] = log["rate"]
+    write(folder, log)
+    (folder / "dataset.toml").write_text(text)
+    fast = ["--set", "training.epochs=1", "--set", "baselines=[]", "--quiet"]
+    assert main(["fit", str(folder), "--out", str(folder / "run"), *fast]) == 0
+    assert main(["evaluate", str(folder / "run"), "--quiet"]) == 0

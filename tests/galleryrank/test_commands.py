@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -180,3 +181,30 @@ def test_a_demo_does_not_write_into_a_fit(run: Path, capsys: pytest.CaptureFixtu
     assert main(["demo", "--out", str(run), "--quiet"]) == 2
     assert "holds a fit" in capsys.readouterr().err
     assert sorted(p.name for p in run.iterdir()) == before
+
+
+def test_rows_written_anew_are_recognised(
+    run: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Another file with the same rows under another split: its hash is new, its rows are not."""
+    folder = tmp_path / "data"
+    shutil.copytree(world.parent, folder)
+    log = pq.read_table(folder / "impressions.parquet")
+    at = log.column_names.index("role")
+    turned = pa.array([{"train": "test", "test": "train"}.get(r, r) for r in log["role"].to_pylist()])
+    pq.write_table(log.set_column(at, "role", turned), folder / "impressions.parquet", compression="gzip")
+    assert main(["evaluate", str(run), "--data", str(folder), "--quiet"]) == 2
+    assert "100% of a sample of the training rows" in capsys.readouterr().err
+
+
+def test_a_moved_or_a_new_log_is_evaluated(run: Path, world: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(world.parent, moved)
+    assert main(["evaluate", str(run), "--data", str(moved), "--out", str(tmp_path / "m"), "--quiet"]) == 0
+    new = tmp_path / "new"
+    shutil.copytree(world.parent, new)
+    log = pq.read_table(new / "impressions.parquet")
+    at = log.column_names.index("request_id")
+    fresh = pa.array(log["request_id"].to_numpy() + 10_000_000)
+    pq.write_table(log.set_column(at, "request_id", fresh), new / "impressions.parquet")
+    assert main(["evaluate", str(run), "--data", str(new), "--out", str(tmp_path / "n"), "--quiet"]) == 0

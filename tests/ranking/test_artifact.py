@@ -137,3 +137,12 @@ def test_every_architecture_can_be_loaded(
     saved = fit_prepared(prepared, small.model_copy(update={"network": network, "training": training}))
     loaded = Ranker.load(saved.save(tmp_path / "model"))
     pd.testing.assert_frame_equal(loaded.predict(rows), saved.predict(rows), check_exact=True)
+
+
+def test_a_booster_that_the_manifest_does_not_list_is_refused(trees: Ranker, tmp_path: Path) -> None:
+    model = trees.save(tmp_path / "model")
+    manifest = json.loads((model / "manifest.json").read_text())
+    del manifest["sha256"]["booster_click.txt"]
+    (model / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"does not list booster_click\.txt"):
+        Ranker.load(model)
