@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from features import EncodedLog
-from ranking.correction import logit_from_log
 from ranking.heads import NO_PARENT, HeadTree
+from ranking.log_space import logit_from_log
 from ranking.refit import AffineRefit
 
 

@@ -24,12 +24,14 @@ NumPy arrays give NumPy arrays and tensors give tensors on the same device, by t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from ranking.log_space import Array, library, logit_from_log, matrix, share, to_numpy, vector
 
 __all__ = [
     "CORRECTION_MODES",
@@ -40,8 +42,6 @@ __all__ = [
     "correct_single_head",
     "headwise_weights",
     "inverse_propensity_weights",
-    "log_sigmoid",
-    "logit_from_log",
     "require_any_head",
     "row_sampling_log_factor",
     "sample_row",
@@ -49,94 +49,11 @@ __all__ = [
 
 CORRECTION_MODES = ("any_head", "factored", "headwise", "inverse_propensity", "single_head")
 
-Array = TypeVar("Array", NDArray[Any], torch.Tensor)
 Rate = float | NDArray[Any] | torch.Tensor
 
 
 class AnyHeadError(ValueError):
     """Several heads cannot be corrected for row sampling by a closed form without the protecting event's own logit."""
-
-
-class _Library(NamedTuple):
-    """The few functions in which NumPy and torch differ, so that every formula is written once."""
-
-    float64: Callable[[Any, Any], Any]  # (values, like): float64, on the device of `like`
-    log_sigmoid: Callable[[Any], Any]
-    log: Callable[[Any], Any]
-    expm1: Callable[[Any], Any]
-    clip: Callable[[Any, Any, Any], Any]
-    where: Callable[[Any, Any, Any], Any]
-
-
-def _to_numpy(values: Any, like: Any) -> Any:
-    return np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values, dtype=np.float64)
-
-
-def _to_torch(values: Any, like: torch.Tensor) -> Any:
-    if not isinstance(values, torch.Tensor):
-        values = torch.tensor(np.asarray(values, dtype=np.float64))  # a copy: frames hand out read-only arrays
-    return values.to(device=like.device, dtype=torch.float64)
-
-
-# torch's softplus returns x itself above 20, an error of 2e-9; softplus(x) = -logsigmoid(-x) has no such seam.
-_NUMPY = _Library(_to_numpy, lambda z: 0.0 - np.logaddexp(0.0, -z), np.log, np.expm1, np.clip, np.where)
-_TORCH = _Library(_to_torch, torch.nn.functional.logsigmoid, torch.log, torch.expm1, torch.clamp, torch.where)
-
-
-def _library(values: Any) -> _Library:
-    return _TORCH if isinstance(values, torch.Tensor) else _NUMPY
-
-
-def log_sigmoid(logits: Array) -> Array:
-    """log(1 / (1 + exp(-z))) of any shape, in float64; exact to rounding for every finite logit."""
-    lib = _library(logits)
-    result: Array = lib.log_sigmoid(lib.float64(logits, logits))
-    return result
-
-
-def logit_from_log(log_p: Array) -> Array:
-    """The logit log p - log(1 - exp(log p)) of a log probability of any shape, in float64.
-
-    Written with expm1, it stays exact where p rounds to 1: the inverse of `log_sigmoid` over the whole range.
-
-    >>> logit_from_log(log_sigmoid(np.array([-40.0, 0.0, 40.0]))).round(9).tolist()
-    [-40.0, 0.0, 40.0]
-    """
-    lib = _library(log_p)
-    log_p = lib.float64(log_p, log_p)
-    with np.errstate(divide="ignore"):  # log p = 0 is the logit +inf, and means it
-        result: Array = log_p - lib.log(-lib.expm1(log_p))
-    return result
-
-
-def _matrix(lib: _Library, values: Any, name: str) -> Any:
-    values = lib.float64(values, values)
-    if values.ndim != 2:
-        hint = f"; one head is `{name}[:, None]`" if values.ndim == 1 else ""
-        raise ValueError(f"`{name}` must have shape (N, T), rows by heads, got {tuple(values.shape)}{hint}")
-    return values
-
-
-def _vector(lib: _Library, values: Any, name: str, like: Any, rows: int | None = None) -> Any:
-    values = lib.float64(values, like)
-    if values.ndim != 1 or (rows is not None and len(values) != rows):
-        expected = "(N,)" if rows is None else f"(N,) = ({rows},)"
-        raise ValueError(f"`{name}` must have shape {expected}, one value per row, got {tuple(values.shape)}")
-    return values
-
-
-def _share(lib: _Library, values: Any, name: str, like: Any, rows: int) -> Any:
-    """A number in (0, 1]: a scalar (0-d) or one per row, (N,)."""
-    values = lib.float64(values, like)
-    if values.ndim > 1 or (values.ndim == 1 and len(values) != rows):
-        raise ValueError(f"`{name}` must be a scalar or have shape (N,) = ({rows},), got {tuple(values.shape)}")
-    bad = ~((values > 0) & (values <= 1))  # written so that NaN is bad
-    if bool(bad.any()):
-        flat = bad.reshape(-1)
-        row = int(_to_numpy(flat, flat).argmax())
-        where = f" (row {row}; {int(flat.sum())} such rows)" if values.ndim else ""
-        raise ValueError(f"`{name}` must satisfy 0 < {name} <= 1, got {float(values.reshape(-1)[row])}{where}")
-    return values
 
 
 def require_any_head(heads: Sequence[str] | int, *, mode: str = "any_head", any_head: bool) -> None:
@@ -185,9 +102,9 @@ def row_sampling_log_factor(any_logit: Array, negative_rate: Rate) -> Array:
     >>> np.exp(row_sampling_log_factor(np.array([-30.0, 30.0]), 0.1)).round(6).tolist()
     [0.1, 1.0]
     """
-    lib = _library(any_logit)
-    A = _vector(lib, any_logit, "any_logit", any_logit)
-    log_alpha = lib.log(_share(lib, negative_rate, "negative_rate", any_logit, len(A)))
+    lib = library(any_logit)
+    A = vector(lib, any_logit, "any_logit", any_logit)
+    log_alpha = lib.log(share(lib, negative_rate, "negative_rate", any_logit, len(A)))
     A = lib.clip(A, -2000.0, 2000.0)  # log(alpha) >= -745: the factor is constant beyond, and inf - inf is avoided
     factor = log_alpha + (lib.log_sigmoid(-(A + log_alpha)) - lib.log_sigmoid(-A))  # softplus(x) = -logsigmoid(-x)
     result: Array = lib.clip(factor, None, 0.0)  # rounding at large A must not make p_t exceed q_t
@@ -219,12 +136,12 @@ def correct_row_sampling(logits: Array, any_logit: Array | None, negative_rate: 
     >>> np.exp(correct_row_sampling(z, A, negative_rate=0.1)).round(6).tolist()  # q * .1 / (1 - .9 * .5)
     [[0.045455, 0.018182]]
     """
-    lib = _library(logits)
-    z = _matrix(lib, logits, "logits")
+    lib = library(logits)
+    z = matrix(lib, logits, "logits")
     if any_logit is None:
         require_any_head(z.shape[1], any_head=False)
         any_logit = z[:, 0]
-    A = _vector(lib, any_logit, "any_logit", logits, len(z))
+    A = vector(lib, any_logit, "any_logit", logits, len(z))
     result: Array = lib.log_sigmoid(z) + row_sampling_log_factor(A, negative_rate)[:, None]
     return result
 
@@ -249,11 +166,11 @@ def correct_single_head(logits: Array, negative_rate: Rate) -> Array:
     >>> np.exp(correct_single_head(np.array([0.0]), 0.1)).round(6).tolist()  # .5 / (.5 + .5 / .1)
     [0.090909]
     """
-    lib = _library(logits)
+    lib = library(logits)
     z = lib.float64(logits, logits)
     if z.ndim not in (1, 2):
         raise ValueError(f"`logits` must have shape (N,) or (N, T), got {tuple(z.shape)}")
-    log_alpha = lib.log(_share(lib, negative_rate, "negative_rate", logits, len(z)))
+    log_alpha = lib.log(share(lib, negative_rate, "negative_rate", logits, len(z)))
     result: Array = lib.log_sigmoid(z + (log_alpha if z.ndim == 1 else log_alpha[..., None]))
     return result
 
@@ -264,7 +181,7 @@ def correct_any(any_logit: Array, negative_rate: Rate) -> Array:
     >>> np.exp(correct_any(np.array([0.0]), 1.0)).tolist()
     [0.5]
     """
-    checked: Array = _vector(_library(any_logit), any_logit, "any_logit", any_logit)
+    checked: Array = vector(library(any_logit), any_logit, "any_logit", any_logit)
     return correct_single_head(checked, negative_rate)
 
 
@@ -284,9 +201,9 @@ def correct_factored(any_logit: Array, conditional_logits: Array, negative_rate:
     Raises:
         ValueError: a wrong shape, or a rate outside (0, 1].
     """
-    lib = _library(conditional_logits)
-    r = _matrix(lib, conditional_logits, "conditional_logits")
-    A = _vector(lib, any_logit, "any_logit", conditional_logits, len(r))
+    lib = library(conditional_logits)
+    r = matrix(lib, conditional_logits, "conditional_logits")
+    A = vector(lib, any_logit, "any_logit", conditional_logits, len(r))
     result: Array = correct_any(A, negative_rate)[:, None] + lib.log_sigmoid(r)
     return result
 
@@ -312,13 +229,13 @@ def headwise_weights(labels: Array, protected: Array, negative_rate: Rate) -> Ar
     >>> headwise_weights(np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([1.0, 0.0]), 0.1).tolist()
     [[1.0, 0.1], [1.0, 1.0]]
     """
-    lib = _library(labels)
-    y = _matrix(lib, labels, "labels")
-    kept_surely = (_vector(lib, protected, "protected", labels, len(y)) == 1)[:, None]
-    alpha = _share(lib, negative_rate, "negative_rate", labels, len(y))[..., None]
+    lib = library(labels)
+    y = matrix(lib, labels, "labels")
+    kept_surely = (vector(lib, protected, "protected", labels, len(y)) == 1)[:, None]
+    alpha = share(lib, negative_rate, "negative_rate", labels, len(y))[..., None]
     stray = (y == 1) & ~kept_surely
     if bool(stray.any()):
-        row, head = divmod(int(_to_numpy(stray, stray).argmax()), y.shape[1])
+        row, head = divmod(int(to_numpy(stray, stray).argmax()), y.shape[1])
         raise ValueError(
             f"every head must imply the protecting event, got label 1 in row {row}, head {head} with `protected` 0 "
             f"({int(stray.sum())} such labels); use mode `inverse_propensity`"
@@ -346,9 +263,9 @@ def inverse_propensity_weights(keep_prob: Array) -> Array:
     >>> inverse_propensity_weights(np.array([1.0, 0.1])).tolist()
     [1.0, 10.0]
     """
-    lib = _library(keep_prob)
-    pi = _vector(lib, keep_prob, "keep_prob", keep_prob)
-    result: Array = 1.0 / _share(lib, pi, "keep_prob", pi, len(pi))
+    lib = library(keep_prob)
+    pi = vector(lib, keep_prob, "keep_prob", keep_prob)
+    result: Array = 1.0 / share(lib, pi, "keep_prob", pi, len(pi))
     return result
 
 
@@ -369,17 +286,17 @@ def sample_row(log_p: Array, log_p_any: Array, negative_rate: Rate) -> tuple[Arr
     >>> np.exp(correct_row_sampling(z, A, 0.1)).round(12).tolist()
     [[0.02, 0.05]]
     """
-    lib = _library(log_p)
-    log_p_t = _matrix(lib, log_p, "log_p")
-    log_any = _vector(lib, log_p_any, "log_p_any", log_p, len(log_p_t))
+    lib = library(log_p)
+    log_p_t = matrix(lib, log_p, "log_p")
+    log_any = vector(lib, log_p_any, "log_p_any", log_p, len(log_p_t))
     excess = log_p_t > log_any[:, None] + 1e-9  # 1e-9: the rounding of a caller's own p_any
     if bool(excess.any()):
-        row, head = divmod(int(_to_numpy(excess, excess).argmax()), log_p_t.shape[1])
+        row, head = divmod(int(to_numpy(excess, excess).argmax()), log_p_t.shape[1])
         raise ValueError(
             f"`log_p` must not exceed `log_p_any` (every head implies it), got {float(log_p_t[row, head])} > "
             f"{float(log_any[row])} in row {row}, head {head}"
         )
-    A = logit_from_log(log_any) - lib.log(_share(lib, negative_rate, "negative_rate", log_p, len(log_any)))
+    A = logit_from_log(log_any) - lib.log(share(lib, negative_rate, "negative_rate", log_p, len(log_any)))
     log_q = log_p_t - row_sampling_log_factor(A, negative_rate)[:, None]
     # A q_t that rounds to 1 keeps a finite logit; 2^-53 changes p by less than its own rounding.
     return logit_from_log(lib.clip(log_q, None, -(2.0**-53))), A

@@ -24,10 +24,9 @@ from ranking.correction import (
     correct_single_head,
     headwise_weights,
     inverse_propensity_weights,
-    log_sigmoid,
-    logit_from_log,
     row_sampling_log_factor,
 )
+from ranking.log_space import log_sigmoid, logit_from_log
 from ranking.refit import AffineRefit
 
 Correction = Literal["any_head", "factored", "headwise", "inverse_propensity", "single_head"]

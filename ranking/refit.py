@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ranking.correction import Array, log_sigmoid, logit_from_log
+from ranking.log_space import Array, log_sigmoid, logit_from_log
 
 __all__ = ["AffineRefit", "logit_from_log"]
 

@@ -27,7 +27,7 @@ from features import Dataset, EncodedLog
 from features.world import make_world
 from multitask import TrainingConfig
 from ranking import AffineRefit, NetworkConfig, Prepared, Ranker, RankerConfig, fit_prepared, prepare
-from ranking.correction import log_sigmoid, logit_from_log
+from ranking.log_space import log_sigmoid, logit_from_log
 
 # The more negatives are dropped, the more requests it takes until the error of *learning* (of the weights 1 / alpha of
 # the inverse-propensity mode, and of the refit) is small beside the tolerances. Shares of it: --scale.

@@ -20,12 +20,11 @@ from ranking.correction import (
     correct_single_head,
     headwise_weights,
     inverse_propensity_weights,
-    log_sigmoid,
-    logit_from_log,
     require_any_head,
     row_sampling_log_factor,
     sample_row,
 )
+from ranking.log_space import log_sigmoid, logit_from_log
 
 ALPHAS = (1.0, 0.5, 0.1, 0.01, 0.001)
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ranking import HeadTree
-from ranking.correction import correct_any, correct_factored, correct_row_sampling, log_sigmoid, logit_from_log
+from ranking.correction import correct_any, correct_factored, correct_row_sampling
+from ranking.log_space import log_sigmoid, logit_from_log
 from ranking.refit import AffineRefit
 
 HEADS = ("click", "long_click", "save")

@@ -9,7 +9,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from ranking.correction import correct_row_sampling, correct_single_head, log_sigmoid
+from ranking.correction import correct_row_sampling, correct_single_head
+from ranking.log_space import log_sigmoid
 from ranking.refit import AffineRefit, logit_from_log
 
 
