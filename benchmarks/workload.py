@@ -96,9 +96,10 @@ def train(dataset: Path, precision: str) -> None:
     import torch
 
     from features import Dataset
-    from ranking.fitting import prepare, training_rate
+    from ranking.fitting import prepare
     from ranking.heads import HeadTree
     from ranking.network_fitting import fit_network
+    from ranking.rates import training_rate
     from ranking.training_rows import multi_head_rows
 
     torch.set_num_threads(1)

@@ -10,9 +10,8 @@ import numpy as np
 from evaluation.summary import Evaluation, evaluate_predictions
 from features import Dataset, EncodedLog, InputError, encode_log
 from ranking import Ranker
-from ranking.fitting import training_rate
-
-STAGES = ("sampled", "naive", "corrected")
+from ranking.heads import STAGES
+from ranking.rates import training_rate
 
 
 def measure_ranker(
@@ -22,7 +21,6 @@ def measure_ranker(
     *,
     baselines: Mapping[str, Ranker] | None = None,
     logged_position: bool = False,
-    meta: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Every metric of `evaluate_predictions` for the rows of `role`.
 
@@ -77,7 +75,7 @@ def measure_ranker(
         utility=None if ranker.utility is None else dict(ranker.utility.weights),
         comparisons=scores,
         logged_position=at_logged,
-        meta=_meta(ranker, dataset, role, logged_position) | dict(meta or {}),
+        meta=_meta(ranker, dataset, role, logged_position),
         notes=notes,
     )
 
@@ -94,9 +92,9 @@ def _probabilities(
     """(calibrated (N, T), earlier stages, calibrated p_any (N,))."""
     logits = ranker.scorer.logits(log.inputs)
     rate = training_rate(ranker.schema, ranker.config, log)
-    everything = {
-        stage: np.exp(ranker.log_probabilities(logits, rate, stage, logged_position=logged_position))  # type: ignore[arg-type]
-        for stage in (*STAGES, "calibrated")
+    everything: dict[str, np.ndarray] = {
+        stage: np.exp(ranker.log_probabilities(logits, rate, stage, logged_position=logged_position))
+        for stage in STAGES
     }
     if np.all(np.asarray(rate) == 1.0):  # nothing was dropped: the stages before the refit are one and the same
         everything = {k: v for k, v in everything.items() if k in ("corrected", "calibrated")}

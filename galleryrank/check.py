@@ -7,11 +7,11 @@ from pathlib import Path
 
 from features import Dataset, Fault, InputError, ValidationReport
 from galleryrank.console import Log
-from galleryrank.exits import BAD_INPUT, PASS
+from galleryrank.exits import PASS
 
 
 def check_log(log: Path, out: Path | None, quiet: bool) -> int:
-    """Validate a described log, or draft a description and validate by it; 2 when there are faults."""
+    """Validate a described log, or draft a description and validate by it; InputError with all faults."""
     say = Log(quiet)
     if log.suffix == ".toml" or (log / "dataset.toml").is_file():
         if out is not None:
@@ -54,7 +54,5 @@ def _report(report: ValidationReport, say: Log) -> int:
     if report.ok:
         say(f"{report.rows:,} rows, no faults")
         return PASS
-    raise_count = len(report.faults)
-    say(f"{report.rows:,} rows, {raise_count} kind{'s' if raise_count > 1 else ''} of faults")
-    report.raise_if_faulty()
-    return BAD_INPUT
+    say(f"{report.rows:,} rows")
+    raise InputError(report.faults)

@@ -18,8 +18,8 @@ from galleryrank.run_directory import RunDirectory
 from galleryrank.settings import RunConfig
 from multitask import TrainingConfig
 from ranking import Ranker, TreesConfig, score_parquet
-from ranking.fitting import training_rate
 from ranking.heads import STAGES
+from ranking.rates import training_rate
 
 NEGATIVE_RATE = 0.1
 REQUESTS = 50_000

@@ -47,13 +47,10 @@ def evaluate_into(
     logged_position: bool,
     out: Path,
     say: Log,
-    notes: dict[str, Any] | None = None,
 ) -> Evaluation:
     """Measure, write and print; the work of the command, and of the demo."""
     say(f"measuring on the {role} rows")
-    result = measure_ranker(
-        ranker, dataset, role, baselines=run.baselines(), logged_position=logged_position, meta=notes
-    )
+    result = measure_ranker(ranker, dataset, role, baselines=run.baselines(), logged_position=logged_position)
     out.mkdir(parents=True, exist_ok=True)
     write_metrics_json(out / "metrics.json", result.metrics)
     write_report(out / "report.html", result.metrics, title=f"galleryrank: {dataset.schema.name}, {role} rows")

@@ -55,7 +55,7 @@ def fit_into(
         "dataset": str(dataset.path.resolve()),
         "settings": settings.model_dump(mode="json"),
         "schema": dataset.schema.to_dict(),
-        "data_sha256": dataset.data_hash(),
+        "data_sha256": data.data_sha256,
         "training_sample": training_sample(dataset),
     }
     if rank() != 0:

@@ -77,7 +77,12 @@ class RunDirectory:
         missing = [key for key, kind in RECORD.items() if not isinstance(fields.get(key), kind)]
         texts = [*fields.get("data_sha256", {}).values(), *fields.get("training_sample", [])] if not missing else []
         if missing or not all(isinstance(text, str) for text in texts):
-            raise InputError(Fault(f"is not the record of a fit: it lacks {missing}", file=self.record_file))
+            raise InputError(
+                Fault(
+                    "is not the record of a fit: " + (f"it lacks {missing}" if missing else "its hashes are no text"),
+                    file=self.record_file,
+                )
+            )
         return dict(record)
 
     def write(self, record: dict[str, Any]) -> None:

@@ -41,6 +41,7 @@ from ranking.utility import Utility
 FORMAT = 1
 TENSORS, MANIFEST = "model.safetensors", "manifest.json"
 DOCUMENTS = (TENSORS, "config.json", "encoders.json", "calibration.json", "utility.json", "metrics.json", "README.md")
+DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.bool: "BOOL"}  # safetensors' names
 NETWORK, ENCODERS = "network.", "encoders."
 
 
@@ -54,7 +55,9 @@ def save_ranker(ranker: Ranker, directory: Path) -> Path:
         encoders, arrays = ranker.encoders.state()
         tensors = {ENCODERS + k: np.ascontiguousarray(v) for k, v in arrays.items()}
         if isinstance(ranker.scorer, NetworkScorer):
-            tensors |= {NETWORK + k: v.contiguous().numpy() for k, v in ranker.scorer.network.state_dict().items()}
+            tensors |= {
+                NETWORK + k: v.cpu().contiguous().numpy() for k, v in ranker.scorer.network.state_dict().items()
+            }
         elif isinstance(ranker.scorer, BoostedScorer):
             for name, booster in zip(_nodes(ranker.tree), ranker.scorer.boosters):
                 (part / f"booster_{name}.txt").write_text(booster.model_to_string(), encoding="utf-8")
@@ -98,15 +101,11 @@ def load_ranker(directory: Path, device: str) -> Ranker:
     tree = None
     if config.objective == "multi_head":
         tree = HeadTree.build(heads, {h: schema.parent(h) for h in heads}, config.correction)
-    tensors = _load_tensors(directory)
-    encoders = Encoders.from_state(
-        _read_json(directory / "encoders.json"),
-        {k.removeprefix(ENCODERS): v.numpy() for k, v in tensors.items() if k.startswith(ENCODERS)},
-    )
+    arrays = {k: v.numpy() for k, v in _load_tensors(directory, ENCODERS).items()}
+    encoders = Encoders.from_state(_read_json(directory / "encoders.json"), arrays)
     scorer: Scorer
     if config.model == "network":
-        state = {k.removeprefix(NETWORK): v for k, v in tensors.items() if k.startswith(NETWORK)}
-        scorer = _network_scorer(directory, encoders, config, len(_nodes(tree)), state, device)
+        scorer = _network_scorer(directory, encoders, config, len(_nodes(tree)), device)
     else:
         import lightgbm
 
@@ -137,29 +136,23 @@ def _nodes(tree: HeadTree | None) -> tuple[str, ...]:
 
 
 def _network_scorer(
-    directory: Path,
-    encoders: Encoders,
-    config: RankerConfig,
-    n_nodes: int,
-    state: dict[str, torch.Tensor],
-    device: str,
+    directory: Path, encoders: Encoders, config: RankerConfig, n_nodes: int, device: str
 ) -> NetworkScorer:
+    """The network of a configuration, filled once every tensor is known to fit."""
     vectors = item_vectors(encoders)
     with torch.device("meta"):  # names, shapes and types without memory
         network = RankingNetwork(encoders, config.network, n_nodes, vectors)
-    expected = network.state_dict()
-    faults = [f"tensor `{NETWORK}{k}` is missing" for k in expected.keys() - state.keys()]
-    faults += [f"tensor `{NETWORK}{k}` is not part of this network" for k in state.keys() - expected.keys()]
-    for key in sorted(expected.keys() & state.keys()):
-        want, found = expected[key], state[key]
-        if (want.shape, want.dtype) != (found.shape, found.dtype):
-            faults.append(
-                f"tensor `{NETWORK}{key}` must be {tuple(want.shape)} {want.dtype}, "
-                f"got {tuple(found.shape)} {found.dtype}"
-            )
+    expected = {k: (tuple(v.shape), DTYPES[v.dtype]) for k, v in network.state_dict().items()}
+    found = _tensor_headers(directory, NETWORK)
+    faults = [f"tensor `{NETWORK}{k}` is missing" for k in expected.keys() - found.keys()]
+    faults += [f"tensor `{NETWORK}{k}` is not part of this network" for k in found.keys() - expected.keys()]
+    for key in sorted(expected.keys() & found.keys()):
+        if expected[key] != found[key]:
+            (want, want_type), (shape, kind) = expected[key], found[key]
+            faults.append(f"tensor `{NETWORK}{key}` must be {want} {want_type}, got {shape} {kind}")
     if faults:
         raise InputError([Fault(message, file=directory / TENSORS) for message in sorted(faults)])
-    network.load_state_dict(state, assign=True)
+    network.load_state_dict(_load_tensors(directory, NETWORK), assign=True)
     network.vectors = vectors
     return NetworkScorer(network.to(device))
 
@@ -185,10 +178,21 @@ def _check_files(directory: Path) -> None:
         raise InputError(faults)
 
 
-def _load_tensors(directory: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
+def _tensor_headers(directory: Path, prefix: str) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of the tensors below `prefix`, from the file's header alone."""
+    from safetensors import safe_open
 
-    return {name: aligned(tensor) for name, tensor in load_file(directory / TENSORS).items()}
+    with safe_open(directory / TENSORS, framework="pt") as file:
+        parts = {key: file.get_slice(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+        return {k.removeprefix(prefix): (tuple(p.get_shape()), p.get_dtype()) for k, p in parts.items()}
+
+
+def _load_tensors(directory: Path, prefix: str) -> dict[str, torch.Tensor]:
+    from safetensors import safe_open
+
+    with safe_open(directory / TENSORS, framework="pt") as file:
+        keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118
+        return {key.removeprefix(prefix): aligned(file.get_tensor(key)) for key in keys}
 
 
 def _read_json(path: Path) -> Any:

@@ -31,6 +31,7 @@ from ranking.correction import require_any_head
 from ranking.heads import HeadTree
 from ranking.network_fitting import fit_network
 from ranking.ranker import SCORE, Ranker
+from ranking.rates import training_rate
 from ranking.scorer import Scorer
 from ranking.training_rows import TrainingRows, importance_training_rows, multi_head_rows
 from ranking.utility import Utility
@@ -46,6 +47,7 @@ class Prepared:
     """
 
     dataset: Dataset
+    data_sha256: dict[str, str]
     report: ValidationReport
     encoders: Encoders
     train: EncodedLog
@@ -88,7 +90,7 @@ def prepare(dataset: Dataset, config: RankerConfig, log: Callable[[str], None]) 
     serving = held_out
     if dataset.schema.position is not None:
         serving = encode_log(dataset, encoders, "calibrate", serving_position=True)
-    return Prepared(dataset, report, encoders, train, held_out, serving)
+    return Prepared(dataset, dataset.data_hash(), report, encoders, train, held_out, serving)
 
 
 def fit_prepared(
@@ -211,21 +213,6 @@ def thin_negatives(log: EncodedLog, config: RankerConfig, schema: Schema) -> Enc
     return replace(thinned, keep_prob=thinned.keep_prob * factor)
 
 
-def training_rate(schema: Schema, config: RankerConfig, log: EncodedLog) -> float | np.ndarray:
-    """The negative rate (scalar or (N,)) of *training* for the rows of `log`, whatever was done to `log` itself."""
-    sampling = schema.sampling
-    if sampling is None or "train" not in sampling.roles:
-        return config.negative_rate
-    if sampling.negative_rate_column is None:
-        return float(sampling.negative_rate or 1.0) * config.negative_rate
-    if isinstance(log.negative_rate, torch.Tensor):
-        return log.negative_rate.numpy() * config.negative_rate
-    raise InputError(
-        "a negative rate that varies by row (`sampling.negative_rate_column`) must be given for the calibrate rows "
-        'too: name "calibrate" in `sampling.roles`'
-    )
-
-
 def _fit_scorer(
     encoders: Encoders,
     config: RankerConfig,
@@ -296,7 +283,7 @@ def _info(data: Prepared, train: EncodedLog, history: dict[str, Any]) -> dict[st
 
     return {
         "data": data.schema.name,
-        "data_sha256": data.dataset.data_hash(),
+        "data_sha256": data.data_sha256,
         "training_rows": len(train),
         "calibration_rows": len(data.held_out),
         "immature_rows_refused": {"train": train.refused, "calibrate": data.held_out.refused},

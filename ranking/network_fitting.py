@@ -35,8 +35,9 @@ def build_network(
     encoders: Encoders, config: RankerConfig, n_nodes: int, device: torch.device | str = "cpu"
 ) -> RankingNetwork:
     """A freshly initialised network for `n_nodes` outputs, seeded by the training seed."""
-    torch.manual_seed(config.training.seed)
-    return RankingNetwork(encoders, config.network, n_nodes, item_vectors(encoders)).to(device)
+    with torch.random.fork_rng(devices=[]):  # the caller's own random state stays as it was
+        torch.manual_seed(config.training.seed)
+        return RankingNetwork(encoders, config.network, n_nodes, item_vectors(encoders)).to(device)
 
 
 def fit_network(

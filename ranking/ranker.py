@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features import Dataset, Encoders, Fault, InputError, Inputs, Schema, as_arrow, negative_rates
+from features import Dataset, Encoders, Fault, InputError, Inputs, Schema, as_arrow
 from ranking.calibration import Calibration
 from ranking.config import RankerConfig
 from ranking.heads import STAGES, HeadTree, Stage
+from ranking.rates import training_rate
 from ranking.scorer import Scorer
 from ranking.utility import Utility
 
@@ -75,19 +76,8 @@ class Ranker:
 
     # ------------------------------------------------------------------------------------------------ prediction
     def negative_rate(self, table: pa.Table | None = None) -> float | np.ndarray:
-        """Share of unprotected rows that training saw: the log's own rate times the rate used in training.
-
-        A rate that varies by row is read from its column, which must be known before the outcome.
-        """
-        sampling = self.schema.sampling
-        if sampling is None or "train" not in sampling.roles:
-            return self.config.negative_rate
-        if sampling.negative_rate_column is None:
-            return float(sampling.negative_rate or 1.0) * self.config.negative_rate
-        name = sampling.negative_rate_column
-        if table is None:
-            raise InputError(f"column `{name}` (the declared negative rate) is needed to correct the sampling")
-        return negative_rates(table, name) * self.config.negative_rate
+        """Share of unprotected rows that training saw; (N,) for the rows of `table` where it varies by row."""
+        return training_rate(self.schema, self.config, table)
 
     def encode(self, candidates: Any, *, logged_position: bool = False) -> tuple[pa.Table, Inputs]:
         """Candidates as an Arrow table and as model inputs."""
@@ -106,8 +96,6 @@ class Ranker:
         if self.tree is None:
             raise InputError("an importance-weighted single head yields a score, not probabilities")
         refits = self.calibration.refits(logged_position) if self.calibration else None
-        if stage == "calibrated" and refits is None:
-            stage = "corrected"
         return self.tree.log_probabilities(logits, negative_rate, stage, refits)
 
     def predict(

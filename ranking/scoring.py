@@ -41,7 +41,6 @@ def score_parquet(
     out = Path(out)
     if any(out.resolve() == f.resolve() for f in files):
         raise InputError(Fault("is the log itself: write the scores to another file", file=out))
-    out.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(ranker.scorer, NetworkScorer):
         scorer: Scorer = ranker.scorer.with_precision(precision)
     else:
@@ -49,6 +48,7 @@ def score_parquet(
     if out.is_dir():
         raise InputError(Fault("is a folder: name the file to write", file=out))
     columns, keys = _columns(ranker, files, logged_position)
+    out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     rows, writer = 0, None
     try:

@@ -116,3 +116,9 @@ def test_the_start_is_the_weighted_base_rate(prepared: Prepared, small: RankerCo
     w = 1.0 / prepared.train.keep_prob.numpy()[:, None]
     ratio = (w * p).sum(0) / (w * prepared.train.labels.numpy()).sum(0)
     np.testing.assert_allclose(ratio, 1.0, atol=0.15)
+
+
+def test_fitting_leaves_the_callers_random_state_alone(prepared: Prepared, small: RankerConfig) -> None:
+    before = torch.random.get_rng_state()
+    fit_prepared(prepared, small.model_copy(update={"training": small.training.model_copy(update={"epochs": 1})}))
+    assert torch.equal(torch.random.get_rng_state(), before)

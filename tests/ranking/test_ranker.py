@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -189,3 +190,8 @@ def test_a_null_item_is_named_by_its_row(ranker: Ranker, candidates: pd.DataFram
 def test_the_networks_seed_follows_the_seed() -> None:
     assert RankerConfig(seed=4).training.seed == 4
     assert RankerConfig(seed=4, training={"seed": 5}).training.seed == 5
+
+
+def test_what_was_not_refitted_is_never_called_calibrated(ranker: Ranker, candidates: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="not refitted"):
+        replace(ranker, calibration=None).predict(candidates)

@@ -82,6 +82,9 @@ def test_missing_columns_and_files_are_named(ranker: Ranker, log: Path, tmp_path
         score_parquet(ranker, tmp_path / "few.parquet", tmp_path / "s.parquet")
     with pytest.raises(InputError, match=r"absent\.parquet"):
         score_parquet(ranker, tmp_path / "absent.parquet", tmp_path / "s.parquet")
+    with pytest.raises(InputError, match="item_id"):
+        score_parquet(ranker, tmp_path / "few.parquet", tmp_path / "new" / "s.parquet")
+    assert not (tmp_path / "new").exists()
     with pytest.raises(InputError, match="is a folder"):
         score_parquet(ranker, log, tmp_path)
     with pytest.raises(InputError, match="is the log itself"):
