@@ -41,6 +41,15 @@ correction: install  ## what each correction recovers where the truth is known (
 	$(RUN)/python examples/correction/simulation.py
 	$(RUN)/python examples/correction/marketplace.py
 
+.PHONY: galleries-ranking benchmark-galleries
+
+galleries-ranking: install  ## what galleries and the query are worth to a ranker (docs/galleries.md)
+	$(RUN)/python examples/galleries/ranking_value.py
+	$(RUN)/python examples/galleries/query_value.py
+
+benchmark-galleries: install  ## packed against padded galleries, photos per second (docs/benchmarks.md)
+	$(RUN)/python benchmarks/galleries.py
+
 benchmark: install  ## workload W beside the hand-tuned limit (docs/benchmarks.md)
 	$(RUN)/python benchmarks/workload.py --benchmarks $(BENCHMARKS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from features import Dataset, EncodedLog, InputError, encode_log
 from ranking import Ranker
 from ranking.heads import STAGES
 from ranking.rates import training_rate
+from ranking.vectors import vector_coverage
+
+COVERAGE = {"item": "rows with an item vector", "query": "rows with a query item's vector"}  # shares, in `meta`
 
 
 def measure_ranker(
@@ -28,7 +32,11 @@ def measure_ranker(
     the same rows both ways. Rows are weighted by 1 / keep_prob. `baselines` are other rankers over the same heads,
     compared on the same rows and with the same treatment of the position.
 
-    Raises InputError for a role without rows, and for the train role: a model is not measured on what it has seen.
+    Where the data set has item vectors of its own, the model and its baselines are measured with these and no others:
+    an item that is not among them has none. A model that was fitted without vectors reads none.
+
+    Raises InputError for a role without rows, and for the train role: a model is not measured on what it has seen; also
+    if the data set's item vectors are not of the encoder that the model was trained with.
     """
     if ranker.tree is None:
         raise InputError("evaluate measures probabilities; an importance-weighted single head can only be a baseline")
@@ -37,14 +45,15 @@ def measure_ranker(
         raise InputError(
             f"the data set must have the model's heads {sorted(ranker.heads)}, got {sorted(dataset.schema.head_names)}"
         )
+    ranker, *others = _with_own_vectors([ranker, *(baselines or {}).values()], dataset)
+    baselines = dict(zip(baselines or {}, others, strict=True))
     log = encode_log(dataset, ranker.encoders, role, serving_position=not logged_position)
     if not len(log):
         raise InputError(f"role {role!r} has no rows: change [split] in dataset.toml")
     p, stages, p_any = _probabilities(ranker, log, logged_position)
     order = [dataset.schema.head_names.index(head) for head in ranker.heads]  # a description may list them otherwise
     scores = {
-        name: _baseline_scores(other, dataset, role, log, ranker, logged_position)
-        for name, other in (baselines or {}).items()
+        name: _baseline_scores(other, dataset, role, log, ranker, logged_position) for name, other in baselines.items()
     }
     at_logged, notes = None, []
     if ranker.schema.position is not None and not logged_position:
@@ -75,7 +84,7 @@ def measure_ranker(
         utility=None if ranker.utility is None else dict(ranker.utility.weights),
         comparisons=scores,
         logged_position=at_logged,
-        meta=_meta(ranker, dataset, role, logged_position),
+        meta=_meta(ranker, dataset, role, logged_position, log),
         notes=notes,
     )
 
@@ -84,6 +93,19 @@ def check_role(role: str) -> None:
     """Refuse a role that may not be measured."""
     if role not in ("calibrate", "tune", "test"):
         raise InputError(f"`role` must be calibrate, tune or test (never train: the model has seen it), got {role!r}")
+
+
+def _with_own_vectors(rankers: list[Ranker], dataset: Dataset) -> list[Ranker]:
+    """The rankers over the data set's item vectors, which are read once for all of them."""
+    if not any(ranker.encoders.vectors for ranker in rankers):
+        return rankers
+    vectors = dataset.item_vectors()
+    if vectors is None:  # a log described without vectors: the model has those of its items
+        return rankers
+    try:
+        return [r.with_vectors(vectors, replace=True) if r.encoders.vectors else r for r in rankers]
+    except InputError as error:
+        raise InputError(replace(fault, file=dataset.vector_file) for fault in error.faults) from error
 
 
 def _probabilities(
@@ -115,13 +137,14 @@ def _baseline_scores(
     return _probabilities(other, log, logged_position)[0]
 
 
-def _meta(ranker: Ranker, dataset: Dataset, role: str, logged_position: bool) -> dict[str, Any]:
+def _meta(ranker: Ranker, dataset: Dataset, role: str, logged_position: bool, log: EncodedLog) -> dict[str, Any]:
     position = ranker.schema.position
     if position is None:
         treatment = "none in this model"
     else:
         treatment = "as logged" if logged_position else f"{position.column} = {position.serving_value} on every row"
     sampling = ranker.schema.sampling
+    coverage = {COVERAGE[part]: share for part, share in vector_coverage(log.inputs).items()}
     return {
         "data": dataset.schema.name,
         "role": role,
@@ -132,4 +155,5 @@ def _meta(ranker: Ranker, dataset: Dataset, role: str, logged_position: bool) ->
         "position": treatment,
         "seed": ranker.config.training.seed,
         "training rows": ranker.info.get("training_rows"),
+        **coverage,
     }

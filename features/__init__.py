@@ -1,6 +1,6 @@
-"""What the model sees: schema, log, validation, splits, sampling, encoders, vectors and the synthetic marketplace.
+"""What the model sees: logs, their encoding, galleries of photos as vectors, and the synthetic marketplace.
 
-from features import Dataset, Encoders, encode_log
+from features import Dataset, Encoders, GalleryEncoder, encode_log, make_world
 
 dataset = Dataset.open("dataset.toml")
 dataset.validate().raise_if_faulty()               # every fault with file, column, row and value
@@ -16,6 +16,7 @@ from features.dataset import Dataset, LogBatch  # noqa: E402
 from features.encoded import EncodedLog, encode_log  # noqa: E402
 from features.encoders import Encoders  # noqa: E402
 from features.errors import Fault, InputError, raise_faults  # noqa: E402
+from features.gallery.encoder import GalleryEncoder  # noqa: E402
 from features.inputs import Inputs  # noqa: E402
 from features.reading import open_parquet, read_batches, resolve_files, schema_of  # noqa: E402
 from features.sampling import downsample_negatives, negative_rates, negative_sample_mask  # noqa: E402
@@ -24,6 +25,7 @@ from features.statistics import earlier_statistics  # noqa: E402
 from features.tables import as_arrow  # noqa: E402
 from features.validation import ValidationReport  # noqa: E402
 from features.vectors import ItemVectors  # noqa: E402
+from features.world.make import make_world  # noqa: E402
 
 __all__ = [
     "ROLES",
@@ -31,6 +33,7 @@ __all__ = [
     "EncodedLog",
     "Encoders",
     "Fault",
+    "GalleryEncoder",
     "Head",
     "InputError",
     "Inputs",
@@ -43,6 +46,7 @@ __all__ = [
     "downsample_negatives",
     "earlier_statistics",
     "encode_log",
+    "make_world",
     "negative_rates",
     "negative_sample_mask",
     "open_parquet",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -74,13 +75,29 @@ class Dataset(Log):
     (3, [3])
     """
 
+    replaced_vectors: Path | Literal[False] | None = None  # what `open` was asked to put in [files].vectors
+
     @classmethod
-    def open(cls, path: Path | str) -> Dataset:
-        """The data set of a dataset.toml, or of a folder that holds one. Files are looked for when they are read."""
+    def open(cls, path: Path | str, vectors: Path | str | Literal[False] | None = None) -> Dataset:
+        """The data set of a dataset.toml, or of a folder that holds one. Files are looked for when they are read.
+
+        Parameters
+        ----------
+        path : path
+        vectors : path or False, optional
+            Another file of item vectors in the place of [files].vectors, relative to the working folder. False: none,
+            so that a ranker is fitted without galleries; a query item, which is known by its vector, is left out too.
+        """
+        if vectors is True:
+            raise ValueError("`vectors` must be a path, False (none) or None (those of the data set), got True")
         path = Path(path)
         if path.is_dir():
             path = path / "dataset.toml"
-        return cls(Schema.load(path), path.parent, path)
+        replaced = Path(vectors) if isinstance(vectors, str | Path) else vectors
+        name = _seen_from(path.parent, replaced) if isinstance(replaced, Path) else replaced
+        dataset = cls(Schema.load(path, vectors=name), path.parent, path)
+        dataset.replaced_vectors = replaced
+        return dataset
 
     @cached_property
     def roles(self) -> np.ndarray:
@@ -156,6 +173,14 @@ class Dataset(Log):
         from features.validation import validate  # the checks read this class
 
         return validate(self)
+
+
+def _seen_from(folder: Path, file: Path) -> str:
+    """`file` as [files] would name it: relative to `folder`, as long as both are on one drive."""
+    try:
+        return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
+    except ValueError:
+        return str(file.resolve())
 
 
 def role_codes(roles: Sequence[str]) -> list[int]:

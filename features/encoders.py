@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -182,6 +182,19 @@ class Encoders(FusedLayout):
             m1 = m + len(side.numeric_names)
             side.encode(columns, start, stop, ids[:, f:f1], lists[b:b1], numeric[:, m:m1])
             f, b, m = f1, b1, m1
+
+    def with_vectors(self, vectors: ItemVectors) -> Encoders:
+        """These encoders over other item vectors of the same width, so that new items can be scored.
+
+        Raises
+        ------
+        ValueError
+            There were no item vectors, or of another width.
+        """
+        if self.vectors is None or self.vectors.dim != vectors.dim:
+            found = None if self.vectors is None else self.vectors.dim
+            raise ValueError(f"`vectors` must have the width of those it was fitted with ({found}), got {vectors.dim}")
+        return replace(self, vectors=vectors)
 
     def unseen(self, inputs: Inputs) -> dict[str, int]:
         """How many rows hold an unseen, rare or missing value, per scalar field."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -78,8 +78,21 @@ class Log:
 
     @property
     def vector_file(self) -> Path:
-        """The file of item vectors."""
-        return resolve_files(self.folder, [str(self.schema.files.vectors)])[0]
+        """The file of item vectors.
+
+        Raises
+        ------
+        InputError
+            There is none of this name, with the remedy; or there are several.
+        """
+        try:
+            files = resolve_files(self.folder, [str(self.schema.files.vectors)])
+        except InputError as error:
+            made = f"make it by `galleryrank embed {self.path} --out DIR`, or go without (`--vectors none`)"
+            raise InputError([replace(f, message=f"{f.message}: {made}") for f in error.faults]) from error
+        if len(files) > 1:
+            raise InputError(Fault("must be one file", self.path, key="[files].vectors", value=f"{len(files)} files"))
+        return files[0]
 
     @property
     def files(self) -> list[Path]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from features.errors import Fault, InputError, raise_faults
+from features.errors import InputError, raise_faults
 from features.schema_build import build
+from features.schema_file import gallery_faults, read_toml, replace_vectors
 from features.schema_rules import schema_faults
 
 ROLES: tuple[str, ...] = ("train", "calibrate", "tune", "test")
@@ -41,6 +41,7 @@ class Files(_Part):
     impressions: Names
     items: Names | None = None
     users: Names | None = None
+    photos: Names | None = None  # one row per photo; read by the gallery encoder alone, see [gallery]
     vectors: Name | None = None  # one file: item column + one fixed_size_list<float> column
 
 
@@ -151,6 +152,7 @@ class Schema(_Part):
     sampling: Sampling | None = None
     split: Split
     policy: Policy = Policy()
+    gallery: dict[str, Any] | None = None  # how the photos are read; a `GallerySchema` says what it may hold
 
     @model_validator(mode="before")
     @classmethod
@@ -177,28 +179,41 @@ class Schema(_Part):
         return self
 
     @classmethod
-    def load(cls, path: Path | str) -> Schema:
+    def load(cls, path: Path | str, *, vectors: str | Literal[False] | None = None) -> Schema:
         """Read a dataset.toml.
+
+        Parameters
+        ----------
+        path : Path
+        vectors : str or False, optional
+            A file to stand in [files].vectors; False for none, and then no query item either, as its vector is what it
+            is for.
 
         Raises
         ------
         InputError
-            The file is missing, is no TOML (with its line), or describes no log; every fault at once.
+            The file is missing, is no TOML (with its line), or describes no log, or its [gallery] is unsound; every
+            fault at once.
         """
         path = Path(path)
+        data = read_toml(path)
+        if vectors is not None:
+            replace_vectors(data, vectors)
+        photos = gallery_faults(path, data)
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(Fault(f"cannot be read: {error.strerror}", path)) from error
-        except UnicodeDecodeError as error:
-            raise InputError(Fault(f"is not UTF-8 text: {error}", path)) from error
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(Fault(f"is not valid TOML: {error}", path, key=_toml_line(str(error)))) from error
-        return cls.from_dict(data, file=path)
+            schema = cls.from_dict(data, file=path)
+        except InputError as error:
+            said = {fault.key for fault in error.faults}  # both schemas read [files] and [columns]
+            raise InputError([*error.faults, *(fault for fault in photos if fault.key not in said)]) from error
+        raise_faults(photos)
+        return schema
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], file: Path | str | None = None) -> Schema:
-        """Build a schema from nested dictionaries as TOML or `to_dict` give them; `InputError` lists every fault."""
+        """Build a schema from nested dictionaries as TOML or `to_dict` give them; `InputError` lists every fault.
+
+        What [gallery] holds is kept as it is: the photos it speaks of lie beside the file that `load` reads.
+        """
         return build(cls, data, file)
 
     def to_dict(self) -> dict[str, Any]:
@@ -210,6 +225,16 @@ class Schema(_Part):
         the text (`json.dumps`, keys unsorted).
         """
         return self.model_dump(mode="json", exclude_none=True)
+
+    def log_dict(self) -> dict[str, Any]:
+        """`to_dict` without the photos and [gallery]: what a ranker fitted on this log depends on.
+
+        Photos reach a ranker as vectors only, so that whoever edits how they are read has not changed the log.
+        """
+        described = self.to_dict()
+        described.pop("gallery", None)
+        described["files"].pop("photos", None)
+        return described
 
     @property
     def head_names(self) -> list[str]:
@@ -266,11 +291,6 @@ def parse_duration(text: str) -> int:
     if match is None:
         raise ValueError(f'must be a whole number with a unit s, m, h, d or w such as "24h", got {text!r}')
     return int(match[1]) * SECONDS[match[2]]
-
-
-def _toml_line(message: str) -> str | None:
-    match = re.search(r"line (\d+)", message)
-    return f"line {match[1]}" if match else None
 
 
 __all__ = ["ROLES", "Columns", "Files", "Head", "Policy", "Position", "Sampling", "Schema", "Split", "parse_duration"]

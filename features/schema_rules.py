@@ -150,7 +150,7 @@ def _position_and_files(schema: Schema) -> Iterator[Finding]:
     if schema.files.users is not None and schema.columns.user is None:
         yield "[files].users", "needs [columns].user: the users table is joined by it"
     if schema.columns.query_item is not None and schema.files.vectors is None:
-        yield "[columns].query_item", "needs [files].vectors: the query item's vector is what it is for"
+        yield "[columns].query_item", "needs [files].vectors (or --vectors): the query item's vector is what it is for"
 
 
 def _sampling(schema: Schema) -> Iterator[Finding]:

@@ -8,12 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.formatting import format_number
-from features import Dataset, Fault, InputError, encode_log
-from features.world import make_world
+from evaluation.formatting import format_interval, format_number
+from evaluation.gallery.ablation_measures import vectors_by_row
+from evaluation.gallery.probe import HoldoutProbe
+from evaluation.gallery.probe_design import ALL_LABELS, ProbeDesign
+from features import Dataset, Fault, InputError, encode_log, make_world
+from features.gallery import EncoderConfig, GalleryData, GalleryEncoder
 from galleryrank.console import Log
+from galleryrank.embed import embed_into, open_run
 from galleryrank.evaluate import evaluate_into
 from galleryrank.fit import fit_into
+from galleryrank.gallery_run import GalleryRun
 from galleryrank.run_directory import RunDirectory
 from galleryrank.settings import RunConfig
 from multitask import TrainingConfig
@@ -23,36 +28,84 @@ from ranking.rates import training_rate
 
 NEGATIVE_RATE = 0.1
 REQUESTS = 50_000
+PHOTOS = 8  # of a property at most
 SHOWN = 5  # candidates of the example request
 
 
 def run_demo(out: Path, seed: int, quiet: bool) -> None:
-    """Generate, check, fit, score, evaluate; print what was corrected against the truth."""
+    """Generate, embed the photos, fit, score, evaluate; print what was corrected against the truth."""
     say = Log(quiet)
     run = RunDirectory(out)
     if run.record_file.is_file():
         record = run.read()
         if record["command"] != "demo" or record["settings"].get("seed") != seed:
             raise InputError(Fault("holds a fit, or a demo with another seed: choose another --out", file=out))
-    elif out.exists() and not (out.is_dir() and set(os.listdir(out)) <= {"world"}):
+    elif out.exists() and not (out.is_dir() and set(os.listdir(out)) <= {"world", "gallery"}):
         raise InputError(Fault("is not empty and holds no demo: choose another --out", file=out))
-    say(
-        f"[bold]generating a marketplace[/bold]: {REQUESTS:,} requests; of the rows without engagement that training "
-        f"sees only {NEGATIVE_RATE:.0%} are in the log"
-    )
-    dataset = Dataset.open(make_world(out / "world", seed=seed, requests=REQUESTS, negative_rate=NEGATIVE_RATE))
-    settings = demo_settings(seed)
+    world = _world(out, seed, say)
+    embed_demo(world, out / "gallery", seed, say)
+    dataset = Dataset.open(world)
     if run.model.is_dir():
         say("the model of an earlier demo is used: the world of a seed is always the same")
         ranker = Ranker.load(run.model)
     else:
-        ranker = fit_into(run, dataset, settings, say, command="demo")
+        ranker = fit_into(run, dataset, demo_settings(seed), say, command="demo")
     scores = out / "scores.parquet"
     rows = score_parquet(ranker, [str(f) for f in dataset.impression_files], scores)
     say(f"scored {rows:,} rows -> {scores}")
     evaluate_into(run, ranker, dataset, "test", False, out, say)
     _truth(ranker, dataset, out, say)
     _one_request(ranker, dataset, say)
+
+
+def _world(out: Path, seed: int, say: Log) -> Path:
+    """The marketplace's dataset.toml; one that an earlier demo finished is used again."""
+    description = out / "world" / "dataset.toml"
+    if description.is_file():
+        say("the world of an earlier demo is used")
+        return description
+    say(
+        f"[bold]generating a marketplace[/bold] with photos: {REQUESTS:,} requests; of the rows without engagement that "
+        f"training sees only {NEGATIVE_RATE:.0%} are in the log"
+    )
+    return make_world(out / "world", seed=seed, requests=REQUESTS, negative_rate=NEGATIVE_RATE, photos=PHOTOS)
+
+
+def embed_demo(world: Path, out: Path, seed: int, say: Log) -> None:
+    """Learn gallery embeddings from the world's photos, and probe them for the stars that training never saw."""
+    data = GalleryData.open(world)
+    if not (out / "report.html").is_file():
+        say("[bold]learning gallery embeddings[/bold] from the photos, on 31 attributes at once")
+        settings = demo_encoder(seed)
+        record = {"command": "demo", "settings": settings.model_dump(mode="json"), "dataset": str(world.resolve())}
+        gallery = GalleryRun.claim(out, record)
+        metrics, pictures = embed_into(gallery, data, settings, None, say)
+        gallery.finish(metrics, pictures, say, title="galleryrank: gallery embeddings of the demo")
+    encoder, embeddings = open_run(out)
+    if data.schema.vectors is not None and not data.schema.vectors.exists():
+        embeddings.write(data.schema.vectors)
+    stars = data.holdout("star_rating").to_pandas()
+    vectors = vectors_by_row(embeddings, data)
+    rows = np.flatnonzero(stars.notna().to_numpy() & vectors.any(axis=1))
+    random = GalleryEncoder.untrained(data, encoder.config)
+    probe = HoldoutProbe(stars.to_numpy()[rows], ProbeDesign.by_folds(rows), budgets=[ALL_LABELS], seeds=[0])
+    arms = {"the encoder": vectors[rows], "the same, untrained": vectors_by_row(random.embed(data), data)[rows]}
+    table = probe.run(arms, heads=["linear"], control=False).accuracy()
+    say.table(
+        "Star rating, which the encoder never saw, read from its vectors (linear probe, 5 folds)",
+        ("vectors of", "accuracy", "95 % interval"),
+        [
+            (r["arm"], format_number(r["accuracy"]), format_interval(r["low"], r["high"]))
+            for r in table.to_dict("records")
+        ],
+    )
+
+
+def demo_encoder(seed: int) -> EncoderConfig:
+    """The built-in network with short vectors, on four photos of a gallery per epoch: the demo has two minutes."""
+    return EncoderConfig.model_validate(
+        {"seed": seed, "embed_dim": 64, "sample_photos": 4, "photo_budget": 128, "training": {"epochs": 8}}
+    )
 
 
 def demo_settings(seed: int) -> RunConfig:

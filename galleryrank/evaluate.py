@@ -7,7 +7,8 @@ from typing import Any
 
 from evaluation import Evaluation, check_role, measure_ranker, write_metrics_json, write_report
 from evaluation.formatting import format_interval, format_number
-from features import Dataset, InputError
+from evaluation.measuring import COVERAGE
+from features import Dataset, Fault, InputError
 from galleryrank.console import Log, print_json
 from galleryrank.run_directory import RunDirectory, with_utility
 from ranking import Ranker
@@ -22,6 +23,7 @@ def evaluate_run(
     out: Path | None,
     format: str,
     quiet: bool,
+    vectors: Path | None = None,
 ) -> None:
     """Measure the run at `path`, write metrics.json and report.html, print the table."""
     if format not in ("text", "json"):
@@ -29,7 +31,9 @@ def evaluate_run(
     say = Log(quiet)
     run = RunDirectory.open(path)
     ranker = with_utility(Ranker.load(run.model), utility)
-    dataset = run.dataset() if data is None else Dataset.open(data)
+    if vectors is not None and ranker.encoders.vectors is None:
+        raise InputError(Fault("the run was fitted without item vectors: it cannot use any", path, key="--vectors"))
+    dataset = run.dataset(vectors) if data is None else Dataset.open(data, vectors=vectors)
     check_role(role)
     run.refuse_seen_rows(dataset, role)
     if data is not None:
@@ -54,6 +58,9 @@ def evaluate_into(
     out.mkdir(parents=True, exist_ok=True)
     write_metrics_json(out / "metrics.json", result.metrics)
     write_report(out / "report.html", result.metrics, title=f"galleryrank: {dataset.schema.name}, {role} rows")
+    for name in COVERAGE.values():
+        if name in result.metrics["meta"]:
+            say(f"{name}: {100 * result.metrics['meta'][name]:.1f} %")
     print_heads(result.metrics, say)
     for sentence in result.metrics["summary"]:
         say(sentence)

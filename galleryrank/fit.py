@@ -10,7 +10,7 @@ from pathlib import Path
 
 from features import Dataset, Fault, InputError
 from galleryrank.console import Log
-from galleryrank.run_directory import RunDirectory, training_sample
+from galleryrank.run_directory import RunDirectory, log_part, replaced_vectors, training_sample
 from galleryrank.settings import RunConfig, load_config
 from multitask import barrier, rank
 from ranking import Prepared, Ranker, fit_prepared, prepare
@@ -18,9 +18,15 @@ from ranking.fitting import check_config, check_sampling
 
 
 def fit_run(
-    dataset: Path, out: Path, config: Path | None, overrides: Sequence[str], device: str | None, quiet: bool
+    dataset: Path,
+    out: Path,
+    config: Path | None,
+    overrides: Sequence[str],
+    device: str | None,
+    quiet: bool,
+    vectors: str | None = None,
 ) -> None:
-    """Fit what the settings say on `dataset` into the run directory `out`."""
+    """Fit what the settings say on `dataset` into the run directory `out`; `vectors` is a file, or "none"."""
     say = Log(quiet or rank() != 0)
     settings = load_config(config, overrides)
     check_device(device)
@@ -30,7 +36,8 @@ def fit_run(
         and not (out.is_dir() and (RunDirectory(out).record_file.is_file() or not any(out.iterdir())))
     ):
         raise InputError(Fault("is not empty and holds no run: choose another --out", file=out))
-    fit_into(RunDirectory(out), Dataset.open(dataset), settings, say, device)
+    opened = Dataset.open(dataset, vectors=False if vectors == "none" else vectors)
+    fit_into(RunDirectory(out), opened, settings, say, device)
     if settings.objective == "multi_head":
         say(f"next: galleryrank evaluate {out}")
     else:
@@ -55,6 +62,7 @@ def fit_into(
         "dataset": str(dataset.path.resolve()),
         "settings": settings.model_dump(mode="json"),
         "schema": dataset.schema.to_dict(),
+        "vectors": replaced_vectors(dataset),
         "data_sha256": data.data_sha256,
         "training_sample": training_sample(dataset),
     }
@@ -62,8 +70,10 @@ def fit_into(
         pass  # the first process checks and writes, for all
     elif run.record_file.is_file():
         before = run.read()
-        names = {"command": "command", "settings": "settings", "schema": "dataset.toml", "data_sha256": "data"}
+        names = {"command": "command", "settings": "settings", "data_sha256": "data"}
         changed = [words for key, words in names.items() if json.dumps(before.get(key)) != json.dumps(record[key])]
+        if json.dumps(log_part(before["schema"])) != json.dumps(dataset.schema.log_dict()):
+            changed.append("dataset.toml")
         if changed:
             raise InputError(
                 Fault(f"holds a fit with another {' and another '.join(changed)}: choose another --out", run.path)

@@ -75,6 +75,8 @@ class RunDirectory:
             raise InputError(Fault(f"cannot be read: {error}", file=self.record_file)) from error
         fields = record if isinstance(record, dict) else {}
         missing = [key for key, kind in RECORD.items() if not isinstance(fields.get(key), kind)]
+        if not (fields.get("vectors") in (None, False) or isinstance(fields["vectors"], str)):
+            missing.append("vectors")
         texts = [*fields.get("data_sha256", {}).values(), *fields.get("training_sample", [])] if not missing else []
         if missing or not all(isinstance(text, str) for text in texts):
             raise InputError(
@@ -92,12 +94,16 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         write_metrics_json(self.record_file, record)
 
-    def dataset(self) -> Dataset:
-        """The data set that the run was fitted on; it may have moved since."""
-        path = Path(self.read()["dataset"])
+    def dataset(self, vectors: Path | None = None) -> Dataset:
+        """The data set that the run was fitted on; it may have moved since.
+
+        Its item vectors are `vectors`, else those that the fit was told to take instead of the data set's own.
+        """
+        record = self.read()
+        path = Path(record["dataset"])
         if not path.exists():
             raise InputError(Fault("the run's data set is no longer there: name it by --data", path))
-        return Dataset.open(path)
+        return Dataset.open(path, vectors=record.get("vectors") if vectors is None else vectors)
 
     def refuse_seen_rows(self, dataset: Dataset, role: str) -> None:
         """InputError if rows of `role` may have trained the model.
@@ -109,9 +115,8 @@ class RunDirectory:
         record = self.read()
         hashes = dataset.data_hash(dataset.impression_files)
         then = record["data_sha256"]
-        changed = any(
-            dataset.schema.to_dict().get(p) != record["schema"].get(p) for p in ("split", "columns", "policy")
-        )
+        described, before = (_role_part(schema) for schema in (dataset.schema.to_dict(), record["schema"]))
+        changed = described != before
         changed |= dataset.schema.split.by == "time" and not set(hashes.values()) <= set(then.values())
         seen = bool(set(hashes.values()) & set(then.values())) or str(dataset.path.resolve()) == record["dataset"]
         known = np.array([int(h, 16) for h in record["training_sample"]], dtype=np.uint64)
@@ -124,6 +129,24 @@ class RunDirectory:
                     file=dataset.path,
                 )
             )
+
+
+def log_part(schema: dict[str, Any]) -> dict[str, Any]:
+    """A recorded description without the photos and [gallery], on which no ranker depends (`Schema.log_dict`)."""
+    files = {name: value for name, value in schema.get("files", {}).items() if name != "photos"}
+    return {**{name: value for name, value in schema.items() if name != "gallery"}, "files": files}
+
+
+def _role_part(schema: dict[str, Any]) -> dict[str, Any]:
+    """What of a description decides which row plays which role; the query item is in it or not as vectors are."""
+    columns = {name: value for name, value in schema.get("columns", {}).items() if name != "query_item"}
+    return {"split": schema.get("split"), "columns": columns, "policy": schema.get("policy")}
+
+
+def replaced_vectors(dataset: Dataset) -> str | bool | None:
+    """What a record says of the vectors that a data set was opened with: a file, false (none) or null (its own)."""
+    replaced = dataset.replaced_vectors
+    return str(replaced.resolve()) if isinstance(replaced, Path) else replaced
 
 
 def row_hashes(dataset: Dataset, role: str) -> np.ndarray:

@@ -13,14 +13,23 @@ from ranking.scorer import Precision
 
 
 def score_log(
-    model: Path, log: str, out: Path, utility: str | None, logged_position: bool, precision: str, quiet: bool
+    model: Path,
+    log: str,
+    out: Path,
+    utility: str | None,
+    logged_position: bool,
+    precision: str,
+    quiet: bool,
+    vectors: Path | None = None,
 ) -> None:
-    """Score `log` by a model or a run into `out`."""
+    """Score `log` by a model or a run into `out`, with the `vectors` of items that are new since the fit."""
     if precision not in ("float32", "bfloat16"):
         raise InputError(f"--precision must be float32 or bfloat16, got {precision!r}")
     chosen: Precision = "bfloat16" if precision == "bfloat16" else "float32"
     say = Log(quiet)
     ranker = with_utility(load_model(model), utility)
+    if vectors is not None:
+        ranker = ranker.with_vectors(vectors)
     total = 0
     for file in resolve_files(Path(), [log]):
         with open_parquet(file) as parquet:
@@ -34,6 +43,7 @@ def score_log(
             logged_position=logged_position,
             precision=chosen,
             progress=done,
+            say=say,
         )
     seconds = time.perf_counter() - began
     say(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} rows/s) -> {out}")

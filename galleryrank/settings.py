@@ -1,13 +1,13 @@
-"""The one configuration of a fit: a TOML file and `--set a.b=c`, checked as a whole."""
+"""The one configuration of a command: a TOML file and `--set a.b=c`, checked as a whole."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, overload
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from features import Fault, InputError
 from ranking import RankerConfig
@@ -34,8 +34,18 @@ class RunConfig(RankerConfig):
         return self.ranker().model_copy(update=changes[name])
 
 
-def load_config(path: Path | None, overrides: Sequence[str]) -> RunConfig:
-    """Read a TOML file (or none), apply `a.b=c` overrides, check everything; InputError lists all faults at once."""
+Config = TypeVar("Config", bound=BaseModel)
+
+
+@overload
+def load_config(path: Path | None, overrides: Sequence[str]) -> RunConfig: ...
+@overload
+def load_config(path: Path | None, overrides: Sequence[str], kind: type[Config]) -> Config: ...
+def load_config(path: Path | None, overrides: Sequence[str], kind: type[Any] = RunConfig) -> Any:
+    """Read a TOML file (or none), apply `a.b=c` overrides, check everything; InputError lists all faults at once.
+
+    `kind` is what the settings describe: a ranker's `RunConfig`, or a gallery encoder's `EncoderConfig`.
+    """
     faults: list[Fault] = []
     values: dict[str, Any] = {}
     if path is not None:
@@ -51,7 +61,7 @@ def load_config(path: Path | None, overrides: Sequence[str]) -> RunConfig:
         _set(values, key.strip().split("."), _value(text.strip()), faults)
     config = None
     try:
-        config = RunConfig.model_validate(values)
+        config = kind.model_validate(values)
     except ValidationError as error:
         for e in error.errors():
             name = ".".join(str(part) for part in e["loc"])

@@ -3,7 +3,7 @@
     manifest.json        format version and the sha256 of every other file
     model.safetensors    network weights, encoder tables, item vectors
     booster_NODE.txt     LightGBM models, one per node (in place of network weights)
-    config.json          versions, seeds, schema, heads in order, sampling, embedding fingerprint, hashes of the data
+    config.json          versions, seeds, schema, heads in order, sampling, embedding fingerprints, hashes of the data
     encoders.json        vocabularies and scales that are not arrays
     calibration.json     the refits
     utility.json         the weights of the mix
@@ -37,6 +37,7 @@ from ranking.network import RankingNetwork, aligned, item_vectors
 from ranking.ranker import SCORE, Ranker
 from ranking.scorer import NetworkScorer, Scorer
 from ranking.utility import Utility
+from ranking.vectors import describe_vectors
 
 FORMAT = 1
 TENSORS, MANIFEST = "model.safetensors", "manifest.json"
@@ -69,7 +70,7 @@ def save_ranker(ranker: Ranker, directory: Path) -> Path:
                 "heads": list(ranker.heads),
                 "config": ranker.config.model_dump(mode="json"),
                 "schema": ranker.schema.to_dict(),
-                "embedding_fingerprint": ranker.encoders.vectors.fingerprint if ranker.encoders.vectors else None,
+                "embedding": describe_vectors(ranker.encoders.vectors),
                 "info": {k: v for k, v in ranker.info.items() if k != "history"},
             },
             "encoders.json": encoders,

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from features import Encoders, Inputs
 from ranking.config import RankerConfig, TreesConfig
+from ranking.network import query_cosine
 from ranking.training_rows import TrainingRows
 
 MATRIX_ROWS = 65536  # rows turned into a matrix at once when scoring
@@ -19,13 +21,18 @@ class BoostedScorer:
     """One booster per node, on the same encoded inputs as the network.
 
     Columns: scalar categoricals as LightGBM categories, list-valued ones as one 0/1 column per value, the scaled
-    numbers (trees do not see the scaling), and the item vectors.
+    numbers (trees do not see the scaling), and the item vectors: the candidate's, and with a query the query item's and
+    their cosine (a tree cannot form it from single numbers).
     """
 
     kind = "lightgbm"
 
     def __init__(self, boosters: Sequence[Any], encoders: Encoders) -> None:
         self.boosters, self.encoders = list(boosters), encoders
+
+    def with_encoders(self, encoders: Encoders) -> BoostedScorer:
+        """The same boosters over the item vectors of `encoders`."""
+        return BoostedScorer(self.boosters, encoders)
 
     def logits(self, inputs: Inputs) -> np.ndarray:
         """Raw scores (N, K) float64."""
@@ -48,11 +55,29 @@ def tree_matrix(inputs: Inputs, encoders: Encoders) -> np.ndarray:
         hot.scatter_(1, (bag - (offset - 1)).clamp(min=0).long(), 1.0)
         parts.append(hot[:, 1:].numpy())
     parts.append(inputs.numeric.numpy())
-    if encoders.vectors is not None:
-        for rows in (inputs.item_row, inputs.query_row):
-            if rows is not None:
-                parts.append(encoders.vectors.matrix[rows.numpy()])
-    return np.concatenate(parts, axis=1, dtype=np.float32)
+    width = sum(part.shape[1] for part in parts)
+    out = np.empty((len(inputs), width + _vector_columns(inputs, encoders)), np.float32)
+    np.concatenate(parts, axis=1, out=out[:, :width], casting="same_kind")
+    if encoders.vectors is not None and inputs.item_row is not None:
+        _fill_vectors(out[:, width:], encoders.vectors.matrix, inputs.item_row, inputs.query_row)
+    return out
+
+
+def _vector_columns(inputs: Inputs, encoders: Encoders) -> int:
+    if encoders.vectors is None or inputs.item_row is None:
+        return 0
+    return encoders.vectors.dim if inputs.query_row is None else 2 * encoders.vectors.dim + 1
+
+
+def _fill_vectors(out: np.ndarray, matrix: np.ndarray, item_row: Tensor, query_row: Tensor | None) -> None:
+    """Write vectors and cosine block by block: they are most of the matrix, and no second one shall be held of it."""
+    d = matrix.shape[1]
+    for start in range(0, len(out), MATRIX_ROWS):
+        block = slice(start, start + MATRIX_ROWS)
+        out[block, :d] = item = matrix[item_row[block].numpy()]
+        if query_row is not None:
+            out[block, d : 2 * d] = query = matrix[query_row[block].numpy()]
+            out[block, 2 * d] = query_cosine(torch.from_numpy(item), torch.from_numpy(query)).numpy()
 
 
 def fit_boosters(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ranking.vectors import SHOWN, coverage_text, describe_vectors
+
 if TYPE_CHECKING:
     from ranking.ranker import Ranker
 
@@ -30,6 +32,13 @@ def model_card(ranker: Ranker) -> str:
         f"{info.get('calibration_rows', 0):,} to stop and calibrate on.",
         f"Negative rate of the log: {rate or 'by row'}; of training on top of it: {config.negative_rate:g}.",
     ]
+    embedding = describe_vectors(ranker.encoders.vectors)
+    if embedding:
+        made = (
+            f"made by the gallery encoder {str(embedding['encoder'])[:SHOWN]}" if embedding["encoder"] else "not ours"
+        )
+        covered = coverage_text(info["vector_coverage"], "training rows") if "vector_coverage" in info else ""
+        lines.append(f"Item vectors: {embedding['items']:,} of {embedding['dim']} numbers, {made}. {covered}".strip())
     if schema.position:
         lines.append(f"Position is set to {schema.position.serving_value} when scoring.")
     lines += [

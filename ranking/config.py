@@ -30,6 +30,9 @@ class NetworkConfig(_Section):
     tower_hidden: int = Field(0, ge=0, description="width of each head's own hidden layer, 0: none")
     experts: PositiveInt = Field(4, description="experts of mmoe, shared experts of ple")
     cross_layers: int = Field(0, ge=0, description="DCN-v2 layers in front of the trunk")
+    vector_norm: float = Field(
+        1.0, gt=0.0, description="length (root mean square over the items) at which item vectors enter the network"
+    )
     dropout: float = Field(0.2, ge=0.0, lt=1.0)
     embedding_dropout: float = Field(0.0, ge=0.0, lt=1.0)
 

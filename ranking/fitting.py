@@ -35,6 +35,7 @@ from ranking.rates import training_rate
 from ranking.scorer import Scorer
 from ranking.training_rows import TrainingRows, importance_training_rows, multi_head_rows
 from ranking.utility import Utility
+from ranking.vectors import coverage_text, vector_coverage
 
 PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "lightgbm")
 
@@ -82,6 +83,13 @@ def prepare(dataset: Dataset, config: RankerConfig, log: Callable[[str], None]) 
             f"training needs rows in the roles train and calibrate, got {len(train):,} and {len(held_out):,}: "
             "change [split] in dataset.toml"
         )
+    coverage = vector_coverage(train.inputs)
+    if coverage:
+        log(coverage_text(coverage, "training rows"))
+        if not coverage["item"]:
+            raise InputError(
+                Fault("holds no item of the training rows: are its ids those of the log?", dataset.vector_file)
+            )
     if train.refused or held_out.refused:
         log(
             f"younger than their heads' maturity and left out: {train.refused:,} training rows, "
@@ -286,6 +294,7 @@ def _info(data: Prepared, train: EncodedLog, history: dict[str, Any]) -> dict[st
         "data_sha256": data.data_sha256,
         "training_rows": len(train),
         "calibration_rows": len(data.held_out),
+        "vector_coverage": vector_coverage(train.inputs),
         "immature_rows_refused": {"train": train.refused, "calibrate": data.held_out.refused},
         "versions": {"galleryrank": version("galleryrank"), "python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},

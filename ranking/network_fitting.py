@@ -37,7 +37,9 @@ def build_network(
     """A freshly initialised network for `n_nodes` outputs, seeded by the training seed."""
     with torch.random.fork_rng(devices=[]):  # the caller's own random state stays as it was
         torch.manual_seed(config.training.seed)
-        return RankingNetwork(encoders, config.network, n_nodes, item_vectors(encoders)).to(device)
+        network = RankingNetwork(encoders, config.network, n_nodes, item_vectors(encoders))
+        network.set_vector_scale()
+        return network.to(device)
 
 
 def fit_network(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features import Dataset, Encoders, Fault, InputError, Inputs, Schema, as_arrow
+from features import Dataset, Encoders, Fault, InputError, Inputs, ItemVectors, Schema, as_arrow
 from ranking.calibration import Calibration
 from ranking.config import RankerConfig
 from ranking.heads import STAGES, HeadTree, Stage
 from ranking.rates import training_rate
 from ranking.scorer import Scorer
 from ranking.utility import Utility
+from ranking.vectors import check_vectors
 
 SCORE = "score"
 UTILITY = "utility"
@@ -178,6 +180,31 @@ class Ranker:
             ranked = ranked[ranked["rank"] <= k]
         return ranked.reset_index(drop=True)
 
+    # ------------------------------------------------------------------------------------------------ item vectors
+    def with_vectors(self, vectors: ItemVectors | str | Path, *, replace: bool = False) -> Ranker:
+        """The same ranker with the vectors of new items, which need not be in the log that it was fitted on.
+
+        Vectors of items that it knows already are replaced by the new ones; items that are not in `vectors` keep
+        theirs, or with `replace` have none from now on. `vectors` may be the Parquet file that `galleryrank embed`
+        wrote. An item without a vector is scored with the zero vector.
+
+        Raises InputError unless the vectors are those of the encoder trained on (or, where a table carries no
+        fingerprint, the table trained on, with further items or not), naming both fingerprints and the remedy.
+        """
+        file = None if isinstance(vectors, ItemVectors) else Path(vectors)
+        if not isinstance(vectors, ItemVectors):
+            vectors = ItemVectors.from_parquet(vectors, self.schema.columns.item)
+        known = self.encoders.vectors
+        check_vectors(known, vectors, file)
+        if known is None or known.fingerprint == vectors.fingerprint:
+            return self
+        if replace:
+            vectors = ItemVectors(vectors.key, vectors.matrix, vectors.encoder or known.encoder)
+        else:
+            vectors = known.updated(vectors)
+        encoders = self.encoders.with_vectors(vectors)
+        return dataclasses.replace(self, encoders=encoders, scorer=self.scorer.with_encoders(encoders))
+
     # ------------------------------------------------------------------------------------------------ utility
     def check_utility(self, utility: Utility) -> None:
         """Raise when the utility names an unknown head or has a wrong sign, or when there are no heads to mix."""
@@ -194,7 +221,7 @@ class Ranker:
     def with_utility(self, utility: Utility) -> Ranker:
         """The same ranker with other weights."""
         self.check_utility(utility)
-        return replace(self, utility=utility)
+        return dataclasses.replace(self, utility=utility)
 
     # ------------------------------------------------------------------------------------------------ storage
     def save(self, directory: str | Path) -> Path:

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from features import Inputs
+from features import Encoders, Inputs
 from multitask import SharedBottom
-from ranking.network import RankingNetwork
+from ranking.network import RankingNetwork, item_vectors
 
 SCORING_ROWS = 2048  # rows per forward pass; measured best of 1,024 to 16,384: the activations stay in the cache
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -28,14 +28,19 @@ class Scorer(Protocol):
         """Node logits, (N, T + 1) float; (N, 1) for a single importance-weighted score."""
         ...
 
+    def with_encoders(self, encoders: Encoders) -> Scorer:
+        """The same model over encoders that differ in their item vectors only."""
+        ...
+
 
 class NetworkScorer:
     """A network in evaluation mode.
 
     Where the first layer of the trunk is linear in the item vectors, their product with its weights is computed once
-    per item (V x D x H instead of N x D x H multiply-adds): a row then costs a look-up of H numbers. The scores agree
-    with the plain forward pass to rounding. With `precision="bfloat16"` matrix products run in bfloat16: about three
-    times the speed on processors that have it, at about three significant digits in the logits.
+    per item (V x D x H instead of N x D x H multiply-adds): a row then costs a look-up of H numbers, and where queries
+    are another one for the query item. The scores agree with the plain forward pass to rounding (the same products are
+    added in another order). With `precision="bfloat16"` matrix products run in bfloat16: about three times the speed on
+    processors that have it, at about three significant digits in the logits.
 
     The projections are computed at the first call, so that a ranker that is only loaded costs nothing.
     """
@@ -52,6 +57,13 @@ class NetworkScorer:
     def with_precision(self, precision: Precision) -> NetworkScorer:
         """The same network with matrix products in another precision."""
         return NetworkScorer(self.network, precision)
+
+    def with_encoders(self, encoders: Encoders) -> NetworkScorer:
+        """The same network over the item vectors of `encoders`; the projections are computed anew when needed."""
+        vectors = item_vectors(encoders)
+        if vectors is None:
+            raise ValueError("`encoders` must hold item vectors, got none")
+        return NetworkScorer(self.network.with_vectors(vectors), self.precision)
 
     @torch.inference_mode()
     def logits(self, inputs: Inputs) -> np.ndarray:
@@ -78,13 +90,22 @@ class _DensePart:
         if self.towers.first is not None:
             self.towers.first.to(dtype)  # the last layer of the towers stays in float32
         self.item_table: Tensor | None = None  # (V + 1, H) projections of the item vectors, bias included
+        self.query_table: Tensor | None = None  # (V + 1, H) projections of the same vectors as those of a query item
         first = network.trunk.first_linear
-        if network.vectors is not None and first is not None and not network.has_query:
+        if network.vectors is not None and network.vector_scale is not None and first is not None:
             d = network.vectors.shape[1]
-            w = first.weight.detach()
-            part, bias = w[:, -d:].to(dtype).contiguous(), first.bias.detach().to(dtype)
-            self.item_table = torch.cat([F.linear(c.to(dtype), part, bias) for c in network.vectors.split(65536)])
-            self.rest_weight = w[:, :-d].t().to(dtype).contiguous()  # (D_in - D, H)
+            fixed = 2 * d if network.has_query else d
+            w, bias = first.weight.detach(), first.bias.detach().to(dtype)
+            at = w.shape[1] - fixed  # the columns: what is learned from, the candidate's vector, the query item's
+            scaled = w[:, at:] * network.vector_scale
+            self.item_table = self._projected(network.vectors, scaled[:, :d], bias)
+            if network.has_query:
+                self.query_table = self._projected(network.vectors, scaled[:, d:], None)
+            self.rest_weight = w[:, :at].t().to(dtype).contiguous()  # (D_in - fixed, H)
+
+    def _projected(self, vectors: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        weight = weight.to(self.dtype).contiguous()
+        return torch.cat([F.linear(block.to(self.dtype), weight, bias) for block in vectors.split(65536)])
 
     def __call__(self, inputs: Inputs) -> Tensor:
         if self.shared is None:
@@ -92,7 +113,8 @@ class _DensePart:
                 return self.network(inputs)
         x = self.features(inputs).to(self.dtype)
         if self.item_table is None or inputs.item_row is None:
-            fixed = None if self.network.vectors is None else self.network.vectors_of(inputs).to(self.dtype)
-            return self.towers(self.shared(x, fixed))
-        z = torch.addmm(self.item_table.index_select(0, inputs.item_row), x, self.rest_weight)
-        return self.towers(self.shared.after_first(z))
+            return self.towers(self.shared(x, self.network.fixed(inputs, self.dtype)))
+        z = self.item_table.index_select(0, inputs.item_row)
+        if self.query_table is not None and inputs.query_row is not None:
+            z += self.query_table.index_select(0, inputs.query_row)
+        return self.towers(self.shared.after_first(torch.addmm(z, x, self.rest_weight)))

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import Fault, InputError, raise_faults, read_batches, resolve_files, schema_of
+from features import Fault, InputError, Inputs, raise_faults, read_batches, resolve_files, schema_of
 from ranking.ranker import SCORE, UTILITY, Ranker
 from ranking.scorer import NetworkScorer, Precision, Scorer
+from ranking.vectors import coverage_text, vector_coverage
 
 BATCH_ROWS = 65536  # rows in memory at once
 
@@ -27,12 +28,14 @@ def score_parquet(
     precision: Precision = "float32",
     batch_rows: int = BATCH_ROWS,
     progress: Callable[[int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> int:
     """Write request, item, user, position (those that the log has), one probability per head, `any` and the utility.
 
     `log` is a Parquet file, a folder or a glob; row order is kept. Probabilities are float32, the utility float64. The
     result appears under its name only when it is whole: a killed run leaves nothing there. `progress` receives the
-    number of rows of each finished batch. Returns the number of rows.
+    number of rows of each finished batch, `say` one line about the rows that have item vectors, where the model uses
+    some. Returns the number of rows.
 
     Raises InputError naming the file that cannot be read, or every missing column at once.
     """
@@ -51,10 +54,12 @@ def score_parquet(
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     rows, writer = 0, None
+    covered: dict[str, float] = {}  # rows with the vector of the item, and of the query item
     try:
         for file, first_row, table in _batches(files, columns, batch_rows):
             try:
-                scored = _score(ranker, scorer, table, keys, logged_position)
+                _, inputs = ranker.encode(table, logged_position=logged_position)
+                scored = _score(ranker, scorer, table, inputs, keys, logged_position)
             except InputError as error:  # the encoders know column and row of what they were given, not the file
                 raise InputError([_in_file(fault, file, first_row) for fault in error.faults]) from error
             if writer is None:
@@ -62,6 +67,8 @@ def score_parquet(
                 writer = pq.ParquetWriter(part, scored.schema, use_dictionary=keys, compression="snappy")
             writer.write_table(scored)
             rows += len(table)
+            for name, share in vector_coverage(inputs).items():
+                covered[name] = covered.get(name, 0.0) + share * len(table)
             if progress:
                 progress(len(table))
         if writer is None:
@@ -70,6 +77,8 @@ def score_parquet(
         with part.open("rb+") as written:
             os.fsync(written.fileno())
         part.replace(out)
+        if say and covered:
+            say(coverage_text({name: count / rows for name, count in covered.items()}))
     except BaseException:
         if writer is not None and writer.is_open:
             writer.close()
@@ -124,8 +133,9 @@ def _in_file(fault: Fault, file: Path, first_row: int) -> Fault:
     return replace(fault, file=file, row=None if fault.row is None else fault.row + first_row)
 
 
-def _score(ranker: Ranker, scorer: Scorer, table: pa.Table, keys: Sequence[str], logged_position: bool) -> pa.Table:
-    _, inputs = ranker.encode(table, logged_position=logged_position)
+def _score(
+    ranker: Ranker, scorer: Scorer, table: pa.Table, inputs: Inputs, keys: Sequence[str], logged_position: bool
+) -> pa.Table:
     logits = scorer.logits(inputs)
     out = {k: table[k] for k in keys}
     if ranker.tree is None:

@@ -7,6 +7,7 @@ dataset = Dataset.open(make_world("runs/world", seed=0))
 
 from features.world.log import draw_log
 from features.world.make import make_world
+from features.world.photographs import Photographs
 from features.world.reactions import HEADS, Drivers, Probabilities, conditional, marginal, react
 from features.world.world import DAY, START, World
 
@@ -15,6 +16,7 @@ __all__ = [
     "HEADS",
     "START",
     "Drivers",
+    "Photographs",
     "Probabilities",
     "World",
     "conditional",

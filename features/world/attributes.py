@@ -66,9 +66,9 @@ def true_attributes(seed: int, properties: Properties, geography: Geography, n: 
 
     Returns
     -------
-    dict of the names in `TASKS`, then "star", to (P,) arrays
-        Classes int32 (from 0; star from 1), binaries int8, regressions float64. Hotel segment is -1 for rentals and
-        rental type -1 for hotels: they have none.
+    dict of the names in `TASKS`, then "star_rating", to (P,) arrays
+        Classes int32 (from 0; star rating from 1), binaries int8, regressions float64. Hotel segment is -1 for rentals
+        and rental type -1 for hotels: they have none.
     """
     quality, luxury, coast, _, urban, family = properties.latents.T
     random = generator(seed, "attributes")
@@ -100,7 +100,7 @@ def true_attributes(seed: int, properties: Properties, geography: Geography, n: 
         columns[name] = (random.random(len(properties)) < 1 / (1 + np.exp(-logit))).astype(np.int8)
     rating = quality + 0.45 * luxury + 0.35 * columns["fitness"] + 0.35 * columns["pool"] + 0.6 * z[9]
     star = (1 + np.searchsorted(STAR_EDGES, rating)).astype(np.int32)
-    return {name: columns[name] for name in TASKS} | {"star": star}
+    return {name: columns[name] for name in TASKS} | {"star_rating": star}
 
 
 def missing_attributes(seed: int, properties: Properties, attributes: dict[str, NDArray]) -> dict[str, NDArray]:
@@ -126,7 +126,7 @@ def missing_attributes(seed: int, properties: Properties, attributes: dict[str, 
     missing: dict[str, NDArray] = {}
     for name, values in attributes.items():
         at_random = random.random(len(properties))
-        if name == "star":
+        if name == "star_rating":
             missing[name] = at_random >= 0.48
         elif name == "review":
             rank = np.argsort(np.argsort(properties.popularity, kind="stable"), kind="stable")

@@ -6,7 +6,7 @@ from features.errors import Fault
 from features.world.scale import CARDINALITIES
 
 
-def world_faults(*, seed: int, properties: int, users: int, scale: str, days: int) -> list[Fault]:
+def world_faults(*, seed: int, properties: int, users: int, scale: str, days: int, query: float = 0.0) -> list[Fault]:
     """One message per argument of a world that is out of range.
 
     A world needs two properties, since the price is standardised over them.
@@ -24,10 +24,32 @@ def world_faults(*, seed: int, properties: int, users: int, scale: str, days: in
     ]
     if scale not in CARDINALITIES:
         faults.append(Fault(f"`scale` must be one of {', '.join(CARDINALITIES)}", value=scale))
+    if not 0 <= query < float("inf"):
+        faults.append(Fault("`query` must be a finite number >= 0", value=query))
     return faults
 
 
-def log_faults(*, requests: int, candidates: int, properties: int, negative_rate: float) -> list[Fault]:
+def photo_faults(*, photos: int, photo_size: int) -> list[Fault]:
+    """One message per argument of the photos that is out of range.
+
+    Examples
+    --------
+    >>> for fault in photo_faults(photos=-1, photo_size=8):
+    ...     print(fault)
+    `photos` must satisfy photos >= 0, got -1
+    `photo_size` must satisfy 32 <= photo_size <= 512 pixels, got 8
+    """
+    faults = []
+    if photos < 0:
+        faults.append(Fault("`photos` must satisfy photos >= 0", value=photos))
+    if not 32 <= photo_size <= 512:
+        faults.append(Fault("`photo_size` must satisfy 32 <= photo_size <= 512 pixels", value=photo_size))
+    return faults
+
+
+def log_faults(
+    *, requests: int, candidates: int, properties: int, negative_rate: float, query: float = 0.0
+) -> list[Fault]:
     """One message per argument of a log that is out of range; `properties` is how many there are to choose from.
 
     Examples
@@ -39,6 +61,9 @@ def log_faults(*, requests: int, candidates: int, properties: int, negative_rate
     faults = []
     if requests < 1:
         faults.append(Fault("`requests` must satisfy requests >= 1", value=requests))
+    if query > 0 and candidates == properties:
+        message = f"`candidates` must leave a property to look at: 1 <= candidates < properties = {properties}"
+        faults.append(Fault(message, value=candidates))
     if not 1 <= candidates <= properties:
         message = f"`candidates` must satisfy 1 <= candidates <= properties = {properties}"
         faults.append(Fault(message, value=candidates))

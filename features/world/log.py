@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from features.errors import raise_faults
 from features.world.checks import log_faults
-from features.world.policy import draw_candidates, order_by_plackett_luce, position_propensity
+from features.world.policy import draw_candidates, draw_queries, order_by_plackett_luce, position_propensity
 from features.world.reactions import HEADS, SHARED_NOISE_SD, conditional, marginal, react
 from features.world.seeds import generator
 from features.world.world import DAY, START, World
@@ -29,10 +29,12 @@ def draw_log(world: World, *, requests: int, candidates: int, negative_rate: flo
     first 60 % of the requests have role train, then 15 % calibrate, 10 % tune, 15 % test. With `negative_rate` < 1,
     rows of train and calibrate without any engagement are kept with that probability, and `keep_prob` says so.
 
-    Columns: request_id, user_id, item_id, timestamp (int64), position (int32), role (string), closeup, click,
-    long_click, save (int8), propensity (of the item at its position), keep_prob (float64; only if negative_rate < 1),
-    and in float32 what is true: true_* the probabilities marginal over the shared noise, conditional_* given it,
-    true_affinity, true_taste_match, true_mismatch, true_photo_quality.
+    In a world with a query every request looks at a property that is none of its candidates, at random.
+
+    Columns: request_id, user_id, item_id, query_item_id (only in a world with a query), timestamp (int64), position
+    (int32), role (string), closeup, click, long_click, save (int8), propensity (of the item at its position), keep_prob
+    (float64; only if negative_rate < 1), and in float32 what is true: true_* the probabilities marginal over the shared
+    noise, conditional_* given it, true_affinity, true_taste_match, true_mismatch, true_photo_quality.
 
     Parameters
     ----------
@@ -60,7 +62,11 @@ def draw_log(world: World, *, requests: int, candidates: int, negative_rate: flo
     (15, [1, 2, 3, 4, 5])
     """
     size = len(world.properties)
-    raise_faults(log_faults(requests=requests, candidates=candidates, properties=size, negative_rate=negative_rate))
+    raise_faults(
+        log_faults(
+            requests=requests, candidates=candidates, properties=size, negative_rate=negative_rate, query=world.query
+        )
+    )
     return _blocks(world, requests, candidates, negative_rate)
 
 
@@ -71,17 +77,22 @@ def _blocks(world: World, requests: int, candidates: int, negative_rate: float) 
     # role of each request by its place in time; the edges are rounded so that .6 + .15 means what it says
     edges = np.round(np.cumsum(ROLE_FRACTIONS)[:-1] * requests)
     role = np.searchsorted(edges, np.arange(requests), side="right")
-    parts = {part: generator(world.seed, part) for part in ("candidates", "order", "outcomes", "sampling")}
+    parts = {part: generator(world.seed, part) for part in ("candidates", "order", "outcomes", "sampling", "queries")}
     step = max(1, BLOCK_ROWS // candidates)
     for first in range(0, requests, step):
         block = np.arange(first, min(first + step, requests))
         shown = draw_candidates(parts["candidates"], len(block), candidates, len(world.properties))
+        looked_at = {}
+        if world.query > 0:
+            query = draw_queries(parts["queries"], shown, len(world.properties))
+            looked_at["query_item_id"] = np.repeat(query, candidates)
         order = order_by_plackett_luce(parts["order"], world.policy_score[shown])
         shown = np.take_along_axis(shown, order, axis=1)  # (R, C) in the order shown
         columns: dict[str, NDArray] = {
             "request_id": np.repeat(block, candidates),
             "user_id": np.repeat(user[block], candidates),
             "item_id": shown.ravel(),
+            **looked_at,
             "timestamp": np.repeat(time[block], candidates),
             "position": np.tile(np.arange(1, candidates + 1, dtype=np.int32), len(block)),
         }
@@ -106,7 +117,8 @@ def _reactions(
     world: World, columns: dict[str, NDArray], random: np.random.Generator
 ) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
     """What happened, and the truth about it: (labels, true columns)."""
-    drivers = world.drivers(columns["user_id"], columns["item_id"], columns["position"], columns["timestamp"])
+    drivers = world.drivers(columns["user_id"], columns["item_id"], columns["position"], columns["timestamp"],
+                            columns.get("query_item_id"))  # fmt: skip
     average = marginal(drivers)
     given = conditional(drivers, random.normal(0, SHARED_NOISE_SD, len(columns["item_id"])))
     truth = {f"true_{event}": getattr(average, event) for event in EVENTS}

@@ -44,6 +44,32 @@ def draw_candidates(random: np.random.Generator, requests: int, candidates: int,
     return drawn
 
 
+def draw_queries(random: np.random.Generator, candidates: NDArray[np.int64], properties: int) -> NDArray[np.int64]:
+    """The property that each request is looking at: any that is not among the request's candidates, equally likely.
+
+    Parameters
+    ----------
+    random : np.random.Generator
+    candidates : (R, C) int array
+        Different properties in each row, ascending.
+    properties : int
+        How many there are, more than C.
+
+    Returns
+    -------
+    (R,) int array
+
+    Examples
+    --------
+    >>> draw_queries(np.random.default_rng(0), np.array([[0, 1, 3], [1, 2, 3]]), 4).tolist()
+    [2, 0]
+    """
+    requests, count = candidates.shape
+    place = random.integers(0, properties - count, requests)  # among those that are no candidates, in ascending order
+    skipped = candidates - np.arange(count)  # so many properties that are no candidates come before each candidate
+    return np.asarray(place + (skipped <= place[:, None]).sum(axis=1))
+
+
 def order_by_plackett_luce(random: np.random.Generator, scores: NDArray[np.float64]) -> NDArray[np.int64]:
     """Draw one order per request: the top is item i with probability exp(s_i) / sum_j exp(s_j), and so on of the rest.
 

@@ -13,8 +13,8 @@ from features.world.world import World
 def items_table(world: World) -> pa.Table:
     """One row per property: what is recorded of it, what everybody sees of it, and what is true of it.
 
-    Columns: item_id (int64); the 31 attributes named as in `attributes.TASKS`, null where missing; star (1..5, null
-    where nobody rated it); price, the standardised log euro that every user sees on the card, hence never missing;
+    Columns: item_id (int64); the 31 attributes named as in `attributes.TASKS`, null where missing; star_rating (1..5,
+    null where nobody rated it); price, the standardised log euro that every user sees on the card, hence never missing;
     popularity (share of demand); photo_count; latent_quality .. latent_family, which no dataset.toml names.
 
     Examples

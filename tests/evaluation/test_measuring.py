@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from evaluation import average_precision, measure_ranker
-from features import Dataset, InputError, Schema, encode_log
+from features import Dataset, InputError, ItemVectors, Schema, encode_log
 from ranking import Ranker
 
 
@@ -73,6 +76,31 @@ def test_labels_that_are_not_final_are_left_out_and_said(ranker: Ranker, dataset
     metrics = measure_ranker(ranker, young, "test").metrics
     assert metrics["heads"]["save"]["rows"] == int(np.isfinite(log.labels[:, 3].numpy()).sum())
     assert any("save" in note and "final" in note for note in metrics["notes"])
+
+
+def test_the_data_sets_own_vectors_are_measured_with(
+    ranker: Ranker, trees: Ranker, dataset: Dataset, world: Path, tmp_path: Path
+) -> None:
+    """Part of the items, by the same table: model and baselines see these and no others, and the share is told."""
+    whole = measure_ranker(ranker, dataset, "test").metrics
+    assert whole["meta"]["rows with an item vector"] == 1.0
+    table = pq.read_table(world.parent / "vectors.parquet")
+    named = {"galleryrank.embedding": json.dumps({"encoder": "ab", "version": 1})}
+    known = ranker.encoders.vectors
+    assert known is not None
+    ours = replace(ranker, encoders=replace(ranker.encoders, vectors=ItemVectors(known.key, known.matrix, "ab")))
+    kept = table.filter(pa.array(table["item_id"].to_numpy() % 2 == 0)).replace_schema_metadata(named)
+    pq.write_table(kept, tmp_path / "half.parquet")
+    half = Dataset.open(world, vectors=tmp_path / "half.parquet")
+    metrics = measure_ranker(ours, half, "test", baselines={"itself": ours}).metrics
+    even = dataset.table("test", ["item_id"])["item_id"].to_numpy() % 2 == 0
+    assert metrics["meta"]["rows with an item vector"] == pytest.approx(even.mean())
+    assert metrics["heads"]["click"]["auc"]["value"] != whole["heads"]["click"]["auc"]["value"]
+    assert all(r["difference"] == 0 for r in metrics["comparisons"]["itself"])
+    with pytest.raises(InputError, match=r"half\.parquet: item vectors must be those of the table"):
+        measure_ranker(trees, half, "test")
+    none = Dataset.open(world, vectors=False)  # a log described without vectors: the model has them
+    assert measure_ranker(ranker, none, "test").metrics["heads"] == whole["heads"]
 
 
 def test_what_cannot_be_measured_is_refused(ranker: Ranker, importance: Ranker, dataset: Dataset, world: Path) -> None:

@@ -238,3 +238,38 @@ def test_vectors_are_read_when_there_are_some(folder: Path) -> None:
     assert read is not None
     assert (len(read), read.dim) == (20, 2)
     assert "vectors.parquet" in dataset.data_hash()
+
+
+def test_vectors_are_chosen_when_a_data_set_is_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = pq.read_table(folder / "items.parquet")["item"]
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(40, dtype=np.float32)), 2)
+    other = folder.with_name(f"{folder.name} embedded")
+    other.mkdir()
+    pq.write_table(pa.table({"item": ids, "v": vectors}), other / "[1].parquet")
+    write_toml(folder, TOML.replace("[columns]", 'vectors = "vectors.parquet"\n[columns]'))
+    monkeypatch.chdir(other)  # a path is the caller's, not relative to the data set
+    dataset = Dataset.open(folder, vectors="[1].parquet")
+    read = dataset.item_vectors()
+    assert read is not None
+    assert len(read) == 20
+    assert dataset.schema.files.vectors == f"../{other.name}/[1].parquet"
+    assert dataset.replaced_vectors == Path("[1].parquet")
+    assert dataset.vector_file not in {fault.file for fault in dataset.validate().faults}
+    without = Dataset.open(folder, vectors=False)
+    assert without.item_vectors() is None
+    assert without.replaced_vectors is False
+    assert Dataset.open(folder).replaced_vectors is None
+    with pytest.raises(ValueError, match="got True"):
+        Dataset.open(folder, vectors=True)
+
+
+def test_vectors_that_are_not_there_yet_say_how_they_are_made(folder: Path) -> None:
+    dataset = write_toml(folder, TOML.replace("[columns]", 'vectors = "vectors.parquet"\n[columns]'))
+    (fault,) = (f for f in dataset.validate().faults if f.file == folder / "vectors.parquet")
+    assert f"galleryrank embed {folder / 'dataset.toml'} --out DIR" in fault.message
+    assert "--vectors none" in fault.message
+    with pytest.raises(InputError, match="does not exist: make it by `galleryrank embed"):
+        dataset.item_vectors()
+    dataset = write_toml(folder, TOML.replace("[columns]", 'vectors = "*.parquet"\n[columns]'))
+    with pytest.raises(InputError, match=r"\[files\]\.vectors: must be one file, got '5 files'"):
+        dataset.item_vectors()

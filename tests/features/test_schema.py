@@ -327,6 +327,77 @@ def test_whatever_a_toml_holds_gives_a_schema_or_an_input_error(data: dict[str, 
     assert said != "does not survive to_dict"
 
 
+PHOTOS = (
+    FULL.replace("[columns]", 'photos = ["photos.parquet"]\n[columns]')
+    + """
+[gallery]
+image = "jpeg"
+max_photos = 12
+[gallery.tasks]
+binary = ["pool"]
+log = ["rate"]
+"""
+)
+
+
+def test_the_gallery_is_kept_and_is_no_part_of_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "dataset.toml"
+    path.write_text(PHOTOS)
+    schema = Schema.load(path)
+    assert schema.files.photos == ("photos.parquet",)
+    assert schema.gallery == {"image": "jpeg", "max_photos": 12, "tasks": {"binary": ["pool"], "log": ["rate"]}}
+    assert "pool" not in schema.named_columns
+    described = json.loads(json.dumps(schema.to_dict()))
+    assert described["gallery"]["tasks"] == {"binary": ["pool"], "log": ["rate"]}
+    assert Schema.from_dict(described) == schema
+    path.write_text(PHOTOS.replace("max_photos = 12", "max_photos = 44").replace("photos.parquet", "p.parquet"))
+    edited = Schema.load(path)
+    assert edited.to_dict() != schema.to_dict()
+    assert edited.log_dict() == schema.log_dict()
+    path.write_text(FULL)
+    assert Schema.load(path).to_dict() == Schema.load(path).log_dict() == schema.log_dict()
+
+
+def test_faults_of_the_gallery_come_with_those_of_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "dataset.toml"
+    text = PHOTOS.replace('binary = ["pool"]', 'binary = ["pool", "star"]').replace("max_photos = 12", "max_photo = 12")
+    path.write_text(text.replace("sign = -1", "sign = -2"))
+    with pytest.raises(InputError) as caught:
+        Schema.load(path)
+    faults = {str(fault.key): fault.message for fault in caught.value.faults}
+    assert len(faults) == len(caught.value.faults)
+    assert set(faults) == {"[heads.hide].sign", "[gallery].max_photo", "[gallery.tasks].binary"}
+    assert "no trainer may learn from it" in faults["[gallery.tasks].binary"]
+    path.write_text(text)  # a sound log with an unsound gallery is refused as well
+    with pytest.raises(InputError, match="no trainer may learn from it"):
+        Schema.load(path)
+    path.write_text(PHOTOS.replace('item = "item_id"', 'item = ""'))
+    with pytest.raises(InputError) as caught:
+        Schema.load(path)
+    assert [fault.key for fault in caught.value.faults] == ["[columns].item"]  # said once
+
+
+def test_photos_without_a_gallery_say_what_to_add(tmp_path: Path) -> None:
+    path = tmp_path / "dataset.toml"
+    path.write_text(PHOTOS.split("[gallery]")[0])
+    with pytest.raises(InputError, match=r"\[gallery\]: .*Add \[gallery\]"):
+        Schema.load(path)
+    assert faults_of(minimal(gallery=3))["[gallery]"].startswith("must be a table")
+
+
+def test_vectors_are_replaced_or_left_out_before_anything_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "dataset.toml"
+    path.write_text(FULL)
+    assert Schema.load(path, vectors="new.parquet").files.vectors == "new.parquet"
+    without = Schema.load(path, vectors=False)
+    assert (without.files.vectors, without.columns.query_item) == (None, None)
+    path.write_text(FULL.replace('vectors = "vectors.parquet"', ""))
+    with pytest.raises(InputError, match=r"needs \[files\]\.vectors"):
+        Schema.load(path)
+    assert Schema.load(path, vectors="new.parquet").columns.query_item == "query_item_id"
+    assert Schema.load(path, vectors=False).columns.query_item is None
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("30m", 1800), ("24h", 86400), ("2d", 172800), ("1w", 604800)]
 )

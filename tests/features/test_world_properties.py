@@ -22,7 +22,7 @@ def world() -> World:
 
 def test_the_31_attributes_are_columns_beside_the_holdout(world: World) -> None:
     assert (len(CLASSES), len(BINARIES), len(REGRESSIONS)) == (7, 17, 7)
-    assert set(TASKS) | {"star", "price", "item_id"} <= set(items_table(world).column_names)
+    assert set(TASKS) | {"star_rating", "price", "item_id"} <= set(items_table(world).column_names)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -55,7 +55,7 @@ def test_missing_structure(world: World) -> None:
             assert table.loc[~absent, name].isna().mean() == pytest.approx(0.1, abs=2 * se)
         else:
             assert share == pytest.approx(0.1, abs=se), name
-    assert table["star"].notna().mean() == pytest.approx(0.48, abs=3.5 * np.sqrt(0.48 * 0.52 / n))
+    assert table["star_rating"].notna().mean() == pytest.approx(0.48, abs=3.5 * np.sqrt(0.48 * 0.52 / n))
     assert (
         table.loc[table["review"].isna(), "popularity"].max() < table.loc[table["review"].notna(), "popularity"].min()
     )
@@ -63,7 +63,7 @@ def test_missing_structure(world: World) -> None:
 
 
 def test_stars_are_ordered_by_quality(world: World) -> None:
-    star, quality = world.attributes["star"], world.properties.latents[:, 0]
+    star, quality = world.attributes["star_rating"], world.properties.latents[:, 0]
     means = [quality[star == s].mean() for s in range(1, 6)]
     assert sorted(set(star.tolist())) == [1, 2, 3, 4, 5]
     assert means == sorted(means)

@@ -1,0 +1,148 @@
+"""Training a gallery network on the project's one loop: with the heads' losses, or with triplets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from features.gallery.network import GalleryNetwork
+from features.gallery.triplets import FixedTriplets, TripletLoss
+from multitask import History, LossWeighting, TrainingConfig, default_device, fit, make_weighting, masked_losses
+from multitask.progress import Reporter
+from multitask.training import Batches
+
+if TYPE_CHECKING:
+    from features.gallery.batches import GalleryBatch
+
+VALIDATION_LOSS = "validation_loss"
+WEIGHTINGS = {"pseudo_uniform": "inverse_variance", "kendall": "uncertainty"}  # [Booking]'s names
+
+HeldOut = Callable[[], "Iterable[GalleryBatch]"]
+
+
+class _Trainable(nn.Module):
+    """The network with its loss weighting, whose parameters are learned along with it."""
+
+    def __init__(self, network: GalleryNetwork, weighting: nn.Module) -> None:
+        super().__init__()
+        self.network, self.weighting = network, weighting
+
+
+def fit_network(
+    network: GalleryNetwork,
+    batches: Batches[GalleryBatch],
+    validation: HeldOut | None,
+    weighting: LossWeighting | TripletLoss | str,
+    config: TrainingConfig,
+    *,
+    stored: bool = False,
+    checkpoint: Path | None = None,
+    progress: bool | Reporter | None = False,
+    device: torch.device | str | None = None,
+) -> History:
+    """Train `network` in place, until the validation loss stops falling; the best epoch's weights stay in it.
+
+    It reads no attributes: labels are whatever the batches carry, in the order of `network.tasks`. So a network for one
+    task, or for a held-out one whose labels an evaluation may see, is trained by the same call.
+
+    Parameters
+    ----------
+    network : GalleryNetwork
+        With a head per task.
+    batches : GalleryBatches
+        Labels `(B, T)`: classes and standardised values; for triplets `triplet_classes` of them. NaN: missing.
+    validation : function without arguments, optional
+        Gives the held-out batches, every time it is called; None runs all of `config.epochs`.
+    weighting : LossWeighting, TripletLoss or str
+        "pseudo_uniform": sum CE + sum BCE + sum MSE / var_train [Booking]; "kendall": learned variances [Kendall 2018];
+        a `TripletLoss` trains the vectors alone and leaves the heads as they are [Etsy].
+    config : TrainingConfig
+        Its `monitor` must be "validation_loss" (with `validation`).
+    stored : bool
+        The batches hold outputs of the backbone's frozen prefix instead of pixels.
+    checkpoint, progress, device
+        As for `multitask.fit`.
+
+    Returns
+    -------
+    History
+        `validation_loss` is the sum of the tasks' losses under the weighting, each the mean over all held-out labels
+        of that task; for triplets the mean loss of fixed random ones.
+    """
+    where = default_device() if device is None else torch.device(device)
+    if isinstance(weighting, str):
+        weighting = make_weighting(WEIGHTINGS.get(weighting, weighting), network.tasks)
+    weighting.to(where)
+    if isinstance(weighting, TripletLoss) and network.heads is not None:
+        network.heads.requires_grad_(False)  # no loss reaches them
+
+    def loss(model: nn.Module, batch: GalleryBatch) -> Tensor:
+        vectors = embed_batch(network, batch, stored=stored)
+        if isinstance(weighting, TripletLoss):
+            triplet: Tensor = weighting(vectors, batch.labels)
+            return triplet
+        total: Tensor = weighting(*masked_losses(network.tasks, network.predict(vectors), batch.labels))
+        return total
+
+    def validate(model: nn.Module) -> Mapping[str, float]:
+        held_out = () if validation is None else validation()
+        if isinstance(weighting, TripletLoss):
+            return {VALIDATION_LOSS: _triplet_loss(network, held_out, weighting, config.seed, stored)}
+        losses, counts = mean_losses(network, held_out, stored=stored)
+        return {VALIDATION_LOSS: float(weighting(losses, counts))}
+
+    return fit(
+        _Trainable(network, weighting),
+        loss,
+        batches,
+        config,
+        validate=None if validation is None else validate,
+        checkpoint=checkpoint,
+        progress=progress,
+        device=where,
+    )
+
+
+def embed_batch(network: GalleryNetwork, batch: GalleryBatch, *, stored: bool = False) -> Tensor:
+    """Gallery vectors `(B, D)` of a batch of pixels, or of stored outputs of the frozen prefix."""
+    galleries = batch.galleries
+    return network.embed_stored(galleries.pixels, galleries.offsets) if stored else network.embed(galleries)
+
+
+@torch.no_grad()
+def mean_losses(
+    network: GalleryNetwork, batches: Iterable[GalleryBatch], *, stored: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Each task's mean loss over all labels of it in `batches`, `(T,)`, and how many there are, `(T,)`.
+
+    A mean of batches' means would weigh a label by how many others its batch happens to hold.
+    """
+    device = next(network.parameters()).device
+    sums = torch.zeros(len(network.tasks), dtype=torch.float64, device=device)
+    totals = torch.zeros_like(sums)
+    for batch in batches:
+        outputs = network.predict(embed_batch(network, batch, stored=stored))
+        losses, counts = masked_losses(network.tasks, outputs, batch.labels)
+        sums += losses.double() * counts
+        totals += counts
+    return (sums / totals.clamp(min=1)).float(), totals.float()
+
+
+@torch.no_grad()
+def _triplet_loss(
+    network: GalleryNetwork, batches: Iterable[GalleryBatch], loss: TripletLoss, seed: int, stored: bool
+) -> float:
+    """The loss of fixed triplets: the same ones at every epoch, as they follow from the labels and the seed."""
+    vectors, classes = [], []
+    for batch in batches:
+        vectors.append(embed_batch(network, batch, stored=stored))
+        classes.append(batch.labels)
+    triplets = FixedTriplets.draw(torch.cat(classes).double().cpu().numpy(), seed=seed)
+    return triplets.loss(torch.cat(vectors), loss.margin)
+
+
+__all__ = ["VALIDATION_LOSS", "embed_batch", "fit_network", "mean_losses"]

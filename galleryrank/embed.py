@@ -1,0 +1,242 @@
+"""`galleryrank embed`: train a gallery encoder, or take one, and write a vector per item."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from evaluation.gallery.base_rates import base_rate_table
+from evaluation.gallery.embedding_map import embedding_map
+from evaluation.gallery.gallery_metrics import embed_metrics
+from evaluation.gallery.gallery_page import Picture
+from evaluation.gallery.map_figure import map_figure
+from evaluation.gallery.task_scores import predictions_of
+from features import Fault, InputError, ItemVectors
+from features.gallery.bars import photo_bar
+from features.gallery.building import build_network, photo_size
+from features.gallery.config import EncoderConfig
+from features.gallery.data import GalleryData
+from features.gallery.encoder import GalleryEncoder
+from features.gallery.source import PhotoSource, open_photos
+from features.gallery.store import Embeddings
+from features.gallery.tasks import GalleryTasks
+from galleryrank.console import Log, print_json
+from galleryrank.fit import check_device
+from galleryrank.gallery_run import GalleryRun, check_format
+from galleryrank.settings import load_config
+
+ENCODER, VECTORS, MAP = "encoder", "vectors.parquet", "map.png"
+MAP_PANELS = 6
+MAP_COLUMNS = ("id", "x", "y", "row")  # of a map's own table
+
+
+def embed_run(
+    dataset: Path,
+    out: Path,
+    encoder: Path | None,
+    config: Path | None,
+    overrides: Sequence[str],
+    untrained: bool,
+    device: str | None,
+    format: str,
+    quiet: bool,
+) -> None:
+    """Write OUT/encoder (unless one is given), OUT/vectors.parquet, the report; fill in the data set's own vectors."""
+    check_format(format)
+    check_device(device)
+    if encoder is not None and (config is not None or overrides or untrained):
+        raise InputError("--encoder takes an encoder as it is: leave out --config, --set and --untrained")
+    say = Log(quiet)
+    settings = load_config(config, overrides, EncoderConfig)
+    given = find_encoder(encoder) if encoder is not None else None
+    data = GalleryData.open(dataset)
+    if given is None:
+        check_training(data, settings)
+    record = {
+        "command": "embed",
+        "dataset": str(Path(dataset).resolve()),
+        "settings": (given.config if given else settings).model_dump(mode="json"),
+        "encoder": given.fingerprint if given else None,
+        "untrained": untrained,
+    }
+    run = GalleryRun.claim(out, record)
+    metrics, pictures = embed_into(run, data, settings, given, say, untrained=untrained, device=device)
+    run.finish(metrics, pictures, say, title=f"galleryrank: gallery embeddings of {data.schema.name}")
+    if format == "json":
+        print_json(metrics)
+
+
+def check_training(data: GalleryData, settings: EncoderConfig) -> None:
+    """Refuse attributes and networks that cannot be trained, before photos are decoded and a folder is claimed."""
+    try:
+        train, _ = data.split(settings.validation, settings.seed)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    build_network(settings, GalleryTasks.fit(data, train))
+
+
+def embed_into(
+    run: GalleryRun,
+    data: GalleryData,
+    settings: EncoderConfig,
+    given: GalleryEncoder | None,
+    say: Log,
+    *,
+    untrained: bool = False,
+    device: str | None = None,
+    draw_map: bool = True,
+) -> tuple[dict[str, Any], list[Picture]]:
+    """Train or take the encoder, embed every item, measure; the work of the command, and of the demo."""
+    bar = False if say.quiet else None
+    size = given.preprocessing.size if given else photo_size(settings)
+    say(f"decoding {len(data.photos):,} photos of {len(data):,} items at {size} px")
+    with photo_bar("decoding", bar) as advance:
+        photos = open_photos(data, size, progress=advance)
+    encoder = given or _encoder(run, data, settings, photos, say, untrained, device)
+    if given is not None:
+        for line in data.report.lines():
+            say(line)
+    embeddings = encoder.embed(data, photos=photos, progress=bar, device=device)
+    embeddings.write(run.path / VECTORS)
+    say(f"{len(embeddings):,} vectors of {embeddings.dim} numbers, fingerprint {encoder.fingerprint[:12]}")
+    _fill_in(data, embeddings, run.path / VECTORS, say)
+    trained = given is None and encoder.heads_trained
+    metrics = embed_metrics(
+        data.report.to_dict(),
+        lines=data.report.lines(),
+        vectors=len(embeddings),
+        dim=embeddings.dim,
+        tasks=_tasks(encoder, data, photos, device) if trained else None,
+        left_out=encoder.tasks.dropped,
+        history=encoder.history.table() if encoder.history.epochs else None,
+        best_epoch=encoder.history.best_epoch,
+        meta={
+            "data set": data.schema.name,
+            "backbone": encoder.config.backbone,
+            "pooling": encoder.config.pooling + (" and cover" if encoder.config.cover else ""),
+            "loss": "none (untrained)" if untrained else encoder.config.loss,
+            "tasks": len(encoder.tasks.names),
+            "seed": encoder.config.seed,
+            "fingerprint": encoder.fingerprint,
+        },
+    )
+    drawn = _map(run, data, embeddings, encoder, say) if draw_map else None
+    return metrics, [drawn] if drawn is not None else []
+
+
+def _encoder(
+    run: GalleryRun,
+    data: GalleryData,
+    settings: EncoderConfig,
+    photos: PhotoSource,
+    say: Log,
+    untrained: bool,
+    device: str | None,
+) -> GalleryEncoder:
+    folder, checkpoint = run.path / ENCODER, run.path / "checkpoint"
+    if folder.is_dir():  # a killed run had come this far
+        return GalleryEncoder.load(folder)
+    bar = False if say.quiet else None
+    if untrained:
+        encoder = GalleryEncoder.untrained(data, settings, photos=photos, progress=bar, device=device, log=say)
+    else:
+        say("training the encoder")
+        encoder = GalleryEncoder.fit(
+            data, settings, photos=photos, checkpoint=checkpoint, progress=bar, device=device, log=say
+        )
+    encoder.save(folder)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    return encoder
+
+
+def _fill_in(data: GalleryData, embeddings: Embeddings, written: Path, say: Log) -> None:
+    """Where dataset.toml names a table of vectors that is not there yet, this is it."""
+    named = data.schema.vectors
+    if named is None:
+        say(f"to rank with them, name them in dataset.toml: [files] vectors = ..., or use --vectors {written}")
+        return
+    try:
+        if not named.exists():
+            embeddings.write(named)
+            say(f"-> {named}, which dataset.toml names as its vectors")
+        elif ItemVectors.from_parquet(named, data.schema.item).encoder != embeddings.encoder:
+            say(f"{named} holds vectors of another encoder and was left as it is: use --vectors {written}")
+    except (InputError, OSError) as error:  # the vectors are written, and a report is still to be
+        say(f"{named} was left as it is ({error}): use --vectors {written}")
+
+
+def _tasks(encoder: GalleryEncoder, data: GalleryData, photos: PhotoSource, device: str | None) -> pd.DataFrame:
+    """Every task against its base rate, on the items that training stopped on."""
+    train, held = data.split(encoder.config.validation, encoder.config.seed)
+    ids, outputs = encoder.outputs(data, held, photos=photos, device=device)
+    known = held[pd.Index(data.item_ids.to_numpy(zero_copy_only=False)[held]).get_indexer(ids)]
+    return base_rate_table(
+        encoder.tasks.tasks,
+        predictions_of(encoder.tasks.tasks, outputs.numpy()),
+        encoder.tasks.labels(data, known).numpy(),
+        encoder.tasks.labels(data, train).numpy(),
+        data.groups[known],
+    )
+
+
+def _map(
+    run: GalleryRun, data: GalleryData, embeddings: Embeddings, encoder: GalleryEncoder, say: Log
+) -> Picture | None:
+    """A map coloured by attributes that the data set has; None where there are none, or too few vectors for a map."""
+    shown = [name for name in shown_tasks(encoder) if name in data.schema.task_columns and name not in MAP_COLUMNS]
+    if not shown:
+        say("no map of the vectors: the data set has no attribute to colour it by")
+        return None
+    say("drawing a map of the vectors")
+    try:
+        points = embedding_map(embeddings.matrix, embeddings.ids, method="tsne" if len(embeddings) > 30 else "pca")
+    except ValueError as error:  # fewer than three galleries, or all alike
+        say(f"no map of the vectors: {error}")
+        return None
+    attributes = data.attributes(shown).to_pandas().set_index(pd.Index(data.item_ids.to_numpy(zero_copy_only=False)))
+    columns = as_shown(attributes.loc[points["id"]].reset_index(drop=True), data)
+    drawn = pd.concat([points.reset_index(drop=True), columns], axis=1)
+    image = map_figure(drawn, shown, method=points.attrs["method"])
+    (run.path / MAP).write_bytes(image)
+    caption = "Each dot is a gallery; galleries that the encoder finds alike lie together. Colour: an attribute."
+    return Picture.png("map", "Map of the galleries", caption, image)
+
+
+def shown_tasks(encoder: GalleryEncoder) -> list[str]:
+    """Some tasks of every kind, for pictures: numbers first, then few classes, then amenities."""
+    tasks = encoder.tasks.tasks
+    few = [t.name for t in tasks if t.kind == "multiclass" and t.n_classes <= 12]
+    numbers = [t.name for t in tasks if t.kind == "regression"]
+    binary = [t.name for t in tasks if t.kind == "binary"]
+    chosen = [*numbers[:2], *few[:1], *binary[-3:], *numbers[2:], *few[1:], *binary[:-3]]
+    return (chosen or [t.name for t in tasks])[:MAP_PANELS]
+
+
+def as_shown(columns: pd.DataFrame, data: GalleryData) -> pd.DataFrame:
+    """Attributes as people read them: a 0/1 amenity is yes or no."""
+    binary = {name for name, kind in data.schema.task_columns.items() if kind == "binary"}
+    words = {0: "no", 1: "yes"}  # False and 0.0 are equal to 0
+    return columns.assign(**{name: columns[name].map(lambda v: words.get(v, v)) for name in columns if name in binary})
+
+
+def open_run(path: Path) -> tuple[GalleryEncoder, Embeddings]:
+    """What an earlier `galleryrank embed` left: the encoder and its vectors.
+
+    Raises
+    ------
+    InputError
+        The folder is no finished run of `embed`.
+    """
+    if not (path / VECTORS).is_file():
+        message = f"holds no {VECTORS}: make it by `galleryrank embed DATASET --out {path}`"
+        raise InputError(Fault(message, path))
+    return find_encoder(path), Embeddings.open(path / VECTORS)
+
+
+def find_encoder(path: Path) -> GalleryEncoder:
+    """The encoder in a run of `embed`, or in a folder of its own."""
+    return GalleryEncoder.load(path / ENCODER if (path / ENCODER).is_dir() else path)

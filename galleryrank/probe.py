@@ -1,0 +1,231 @@
+"""`galleryrank probe`: how much of a held-out attribute is in the vectors, beside every way to do without them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from evaluation.gallery.ablation_measures import vectors_by_row
+from evaluation.gallery.end_to_end import EndToEndArm, label_column
+from evaluation.gallery.gallery_metrics import probe_metrics
+from evaluation.gallery.label_training import LabelTraining
+from evaluation.gallery.probe import HoldoutProbe
+from evaluation.gallery.probe_design import BUDGETS, ProbeDesign
+from evaluation.gallery.step_time import training_step_times
+from evaluation.gallery.value_probe import probe_values
+from features import Fault, InputError, schema_of
+from features.gallery import EncoderConfig, GalleryData, GalleryEncoder, GalleryNetwork, open_photos
+from features.gallery.bars import photo_bar
+from features.gallery.building import photo_size
+from features.gallery.source import PhotoSource
+from galleryrank.console import Log, print_json
+from galleryrank.embed import find_encoder
+from galleryrank.fit import check_device
+from galleryrank.gallery_run import GalleryRun, check_format
+from galleryrank.optima import optima_figures
+from multitask import Task
+
+OURS, RANDOM, TRANSFER, WHOLE, TRUTH = "the encoder", "random encoder", "pretrained transfer", "end to end", "truth"
+FEWEST = 20  # labelled items that a probe needs
+FEWEST_IN_SPLIT = 2000  # labelled items from which one test part is large enough; below, every item is tested once
+MANY_VALUES = 20  # a hold-out with more different numbers is cut into five classes, and probed as a number as well
+TIMED_BATCHES = 8
+SEEN = (
+    "The encoder learned other attributes of the probed items, as in the article; it never saw the held-out one. What "
+    "it does for items it never saw is another question, which a split by item answers."
+)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Vectors `(V, D)` in the order of the items table, zeros where there are none, and the network they are of."""
+
+    matrix: np.ndarray
+    network: GalleryNetwork | None
+
+
+def probe_run(
+    dataset: Path,
+    encoder: Path,
+    out: Path,
+    holdout: str | None,
+    weights: Path | None,
+    truth: Sequence[str],
+    end_to_end: bool,
+    epochs: int,
+    optima: bool,
+    seeds: int,
+    device: str | None,
+    format: str,
+    quiet: bool,
+) -> None:
+    """Probe ENCODER's vectors of DATASET for its held-out attribute; write metrics.json and report.html to OUT."""
+    check_format(format)
+    check_device(device)
+    if seeds < 1 or epochs < 1:
+        raise InputError(f"--seeds and --epochs must be at least 1, got {seeds} and {epochs}")
+    say = Log(quiet)
+    ours = find_encoder(encoder)
+    data = GalleryData.open(dataset)
+    name = _holdout(data, holdout)
+    record = {
+        "command": "probe", "dataset": str(Path(dataset).resolve()), "encoder": ours.fingerprint, "holdout": name,
+        "weights": str(weights) if weights else None, "truth": list(truth), "end_to_end": end_to_end,
+        "epochs": epochs, "optima": optima, "seeds": seeds,
+    }  # fmt: skip
+    run = GalleryRun.claim(out, record)
+    photos = _photos(data, photo_size(ours.config), say)
+    arms = _frozen_arms(data, ours, weights, truth, photos, device, say)
+    training = LabelTraining.of(data, _end_to_end_config(ours.config, epochs), photos=photos, device=device)
+    metrics = _probed(run, data, name, ours, arms, training, end_to_end, optima, seeds, say)
+    run.finish(metrics, [], say, title=f"galleryrank: hold-out probe of {data.schema.name}")
+    if format == "json":
+        print_json(metrics)
+
+
+def _holdout(data: GalleryData, name: str | None) -> str:
+    """The held-out column of the items table that is asked for, or the only one."""
+    known = data.schema.item_holdout
+    if name is None and len(known) == 1:
+        return str(known[0])
+    if name is None or name not in known:
+        message = f"must name a held-out column: {', '.join(known) or '[columns].holdout in dataset.toml names none'}"
+        raise InputError(Fault(message, key="--holdout", value=name))
+    return name
+
+
+def _photos(data: GalleryData, size: int, say: Log) -> PhotoSource:
+    say(f"decoding {len(data.photos):,} photos of {len(data):,} items at {size} px")
+    with photo_bar("decoding", False if say.quiet else None) as advance:
+        return open_photos(data, size, progress=advance)
+
+
+def _frozen_arms(
+    data: GalleryData,
+    ours: GalleryEncoder,
+    weights: Path | None,
+    truth: Sequence[str],
+    photos: PhotoSource,
+    device: str | None,
+    say: Log,
+) -> dict[str, Arm]:
+    """The arms whose vectors are there before any label of the attribute is seen."""
+    bar = False if say.quiet else None
+    encoders = {OURS: (ours, photos)}
+    if weights is not None:
+        config = ours.config.model_copy(update={"backbone": "squeezenet1_1", "weights": weights, "pretrained": False})
+        transfer = _photos(data, photo_size(config), say)
+        encoders[TRANSFER] = (GalleryEncoder.untrained(data, config, photos=transfer, device=device), transfer)
+    plain = ours.config.model_copy(update={"weights": None, "pretrained": False})
+    encoders[RANDOM] = (GalleryEncoder.untrained(data, plain, photos=photos, device=device), photos)
+    arms = {}
+    for arm, (encoder, source) in encoders.items():
+        say(f"embedding: {arm}")
+        vectors = encoder.embed(data, photos=source, progress=bar, device=device)
+        arms[arm] = Arm(vectors_by_row(vectors, data), encoder.network)
+    if truth:
+        arms[TRUTH] = Arm(_truth(data, truth), None)
+    return arms
+
+
+def _truth(data: GalleryData, patterns: Sequence[str]) -> np.ndarray:
+    """Columns that are known to decide the attribute (of a generated world), `(V, D)`; missing numbers are the mean."""
+    names = list(dict.fromkeys(name for file, _ in data.items_at for name in schema_of(file).names))
+    chosen = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+    if not chosen:
+        message = f"matches no column of the items table ({', '.join(names)})"
+        raise InputError(Fault(message, key="--truth", value=" ".join(patterns)))
+    columns = data.attributes(chosen).to_pandas()
+    words = [name for name in chosen if not pd.api.types.is_numeric_dtype(columns[name])]
+    if words:
+        raise InputError(Fault("must match columns of numbers", key="--truth", value=", ".join(words)))
+    columns = columns.astype(float)
+    return np.asarray(columns.fillna(columns.mean()))
+
+
+def _design(data: GalleryData, rows: np.ndarray) -> ProbeDesign:
+    groups = data.groups[rows]
+    large = len(np.unique(groups)) >= FEWEST_IN_SPLIT
+    return ProbeDesign.split(groups) if large else ProbeDesign.by_folds(groups)
+
+
+def _known(data: GalleryData, name: str, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the items with a value and a vector, and the values."""
+    values = data.holdout(name).to_pandas()
+    rows = np.flatnonzero(values.notna().to_numpy() & vectors.any(axis=1))
+    if len(rows) < FEWEST:
+        message = f"must be known for at least {FEWEST} items that have a vector, got {len(rows)}"
+        raise InputError(Fault(message, column=name))
+    return rows, values.to_numpy()[rows]
+
+
+def _probed(
+    run: GalleryRun,
+    data: GalleryData,
+    name: str,
+    ours: GalleryEncoder,
+    arms: Mapping[str, Arm],
+    training: LabelTraining,
+    end_to_end: bool,
+    optima: bool,
+    seeds: int,
+    say: Log,
+) -> dict[str, Any]:
+    """Table 2: accuracies by label budget, times, paired differences, the control; figures 5 and 6 if asked for."""
+    rows, values = _known(data, name, arms[OURS].matrix)
+    number = np.issubdtype(values.dtype, np.number) and len(np.unique(values)) > MANY_VALUES
+    labels = pd.qcut(values, 5, labels=False, duplicates="drop") if number else values
+    design = _design(data, rows)
+    say(f"probing `{name}`, known for {len(rows):,} items{', in five equal parts' if number else ''}")
+    folder = run.path / "fits"
+    probe = HoldoutProbe(labels, design, budgets=BUDGETS, seeds=range(seeds))
+    matrices = {arm: given.matrix[rows] for arm, given in arms.items()}
+    result = probe.run(matrices, folder=folder, progress=say)
+    if end_to_end:
+        once = HoldoutProbe(labels, design, budgets=BUDGETS, seeds=[0])
+        result = result.joined(
+            once.run({WHOLE: EndToEndArm(training, rows)}, control=False, folder=folder, progress=say)
+        )
+    notes = [SEEN] if ours.history.epochs else []
+    notes += [] if end_to_end else ["The network trained end to end was left out (--no-end-to-end)."]
+    figures = optima_figures(run, data, ours.config, training, say) if optima else {}
+    return probe_metrics(
+        result,
+        attribute=name,
+        reference=OURS,
+        times=_times(arms, training, rows, probe, len(data), say),
+        values={name: probe_values(values, matrices, design, seeds=range(seeds))} if number else None,
+        meta={"data set": data.schema.name, "fingerprint": ours.fingerprint},
+        notes=notes,
+        **figures,
+    )
+
+
+def _times(
+    arms: Mapping[str, Arm], training: LabelTraining, rows: np.ndarray, probe: HoldoutProbe, items: int, say: Log
+) -> pd.DataFrame:
+    """What a training iteration costs, of every arm that takes photos of the same size."""
+    say("timing a training iteration")
+    task = Task("held-out attribute", "multiclass", n_classes=len(probe.names))
+    column = label_column(rows, items, probe.labels)
+    batches = training.batches(rows, torch.from_numpy(column).float())[:TIMED_BATCHES]
+    size = training.photos.size
+    networks = {arm: given.network for arm, given in arms.items() if given.network is not None}
+    networks = {arm: n for arm, n in networks.items() if n.backbone.preprocessing.size == size}
+    whole = training.network([task], column[rows], 0)
+    return training_step_times(networks, whole, batches, len(probe.names))
+
+
+def _end_to_end_config(config: EncoderConfig, epochs: int) -> EncoderConfig:
+    """The encoder's own architecture and augmentation, trained as a whole, with `epochs` to be tuned in."""
+    patience = max(config.training.patience, epochs // 4)
+    training = config.training.model_copy(update={"epochs": epochs, "patience": patience})
+    update = {"train": "all", "cache": "none", "cache_augmentations": 0, "training": training}
+    return config.model_copy(update=update)

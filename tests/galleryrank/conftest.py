@@ -1,0 +1,38 @@
+"""What the tests of the gallery commands share: a small marketplace with photos, and a finished run of `embed`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from features.world import make_world
+from galleryrank.cli import main
+
+SETTINGS = [
+    "photo_size=32", "head_hidden=16", "photo_budget=64", "validation=0.2", "training.epochs=2",
+    "training.precision=float32",
+]  # fmt: skip
+ITEMS = 80
+
+
+@pytest.fixture(scope="session")
+def quick() -> list[str]:
+    """Options with which an encoder is trained within two seconds."""
+    return ["--device", "cpu", "--quiet", *(part for setting in SETTINGS for part in ("--set", setting))]
+
+
+@pytest.fixture(scope="session")
+def photo_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a marketplace of 80 properties with at most 4 photos each."""
+    folder = tmp_path_factory.mktemp("photos") / "world"
+    make_world(folder, seed=1, properties=ITEMS, users=100, requests=400, photos=4, photo_size=32)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def embedded(photo_world: Path, quick: list[str]) -> Path:
+    """A run of `embed` on it, which also made the world's own vectors.parquet."""
+    out = photo_world.parent / "embedded"
+    assert main(["embed", str(photo_world), "--out", str(out), *quick]) == 0
+    return out
