@@ -275,9 +275,9 @@ def measure(arguments: argparse.Namespace) -> dict:
     small, count = arguments.photos, arguments.batches
     rows = [packed_against_padded("small", 64, small, count, device)]
     if not arguments.quick:
-        rows.append(packed_against_padded("squeezenet1_1", 96, small // 2, max(2, count // 4), device, "last_block"))
+        rows.append(packed_against_padded("squeezenet1_1", 96, small, max(2, count // 4), device, "last_block"))
         try:
-            rows.append(packed_against_padded("vgg16", 32, small // 2, max(2, count // 6), device, "last_block"))
+            rows.append(packed_against_padded("vgg16", 32, small, max(2, count // 6), device, "last_block"))
         except InputError as error:
             print(f"vgg16 left out: {error}", file=sys.stderr)
     if torch.cuda.is_available():

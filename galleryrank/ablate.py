@@ -16,7 +16,6 @@ from evaluation.formatting import format_interval, format_number
 from evaluation.gallery.ablation import COLUMNS, AblationProbe, Variant, ablation_table
 from evaluation.gallery.gallery_metrics import ablation_metrics
 from evaluation.gallery.probe import HoldoutProbe
-from evaluation.gallery.probe_design import ProbeDesign
 from features import Fault, InputError
 from features.errors import raise_faults
 from features.gallery import EncoderConfig, GalleryData, open_photos
@@ -27,7 +26,7 @@ from galleryrank.console import Log, print_json
 from galleryrank.embed import check_training
 from galleryrank.fit import check_device
 from galleryrank.gallery_run import GalleryRun, check_format
-from galleryrank.probe import FEWEST_IN_SPLIT, MANY_VALUES
+from galleryrank.holdout import held_out, holdout_name
 from galleryrank.review_photos import read_reviews
 from galleryrank.settings import load_config
 
@@ -51,7 +50,6 @@ BACKBONES, WIDTHS, DEFAULT_PARADIGMS = (
     (NATIVE, "64"),
     ("multitask", "kendall", "triplet-semihard", "random"),
 )
-FEWEST_PROBED, FEWEST_GROUPS = 20, 10  # labelled items, and groups: five folds need two each
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def ablate_run(
         raise InputError([Fault(f"{row.name}: {row.reason}") for row in rows])
     data = GalleryData.open(dataset)
     check_training(data, settings)  # what is wrong with the data would be wrong in every row
-    name = _holdout(data, holdout)
+    name = holdout_name(data, holdout) if holdout is not None or data.schema.item_holdout else None
     review = read_reviews(reviews, data) if reviews is not None else None
     record = {
         "command": "ablate", "dataset": str(Path(dataset).resolve()), "settings": settings.model_dump(mode="json"),
@@ -184,17 +182,6 @@ def _rows(
         yield Row(name, kind, paradigm, width, variant, reason)
 
 
-def _holdout(data: GalleryData, name: str | None) -> str | None:
-    """The held-out column that is asked for; the only one; or None where there is none."""
-    known = data.schema.item_holdout
-    if name is None and len(known) < 2:
-        return known[0] if known else None
-    if name not in known:
-        found = ", ".join(known) or "[columns].holdout in dataset.toml names none"
-        raise InputError(Fault(f"must name a held-out column: {found}", key="--holdout", value=name))
-    return name
-
-
 def _photos(data: GalleryData, config: EncoderConfig, say: Log) -> PhotoSource:
     size = photo_size(config)
     say(f"decoding {len(data.photos):,} photos of {len(data):,} items at {size} px")
@@ -211,27 +198,14 @@ def _probe(
     """The probe of the held-out attribute, with notes; None, and why, where there is none or too little of it."""
     if name is None:
         return None, ["There is no probe column: dataset.toml names no held-out attribute."]
-    values = data.holdout(name).to_pandas()
-    _, offsets = data.photos.galleries(photos.sound)
-    rows = np.flatnonzero(values.notna().to_numpy() & (np.diff(offsets) > 0))
-    labels, groups = values.to_numpy()[rows], data.groups[rows]
-    units = len(np.unique(groups))
-    others = len(np.unique(groups[labels != pd.Series(labels).mode()[0]])) if len(labels) else 0
-    why = None
-    if len(rows) < FEWEST_PROBED or units < FEWEST_GROUPS:
-        why = f"has {len(rows):,} items with a value and a photo, in {units:,} groups: too few to probe"
-    elif others < FEWEST_GROUPS:
-        why = f"has another value than the most frequent one in {others:,} groups only: too few to probe"
-    if why is not None and asked:
-        raise InputError(Fault(why, column=name, key="--holdout"))
-    if why is not None:
-        return None, [f"There is no probe column: `{name}` {why}."]
-    notes = []
-    if pd.api.types.is_numeric_dtype(values) and len(np.unique(labels)) > MANY_VALUES:
-        labels = pd.qcut(labels, 5, labels=False, duplicates="drop")
-        notes = [f"`{name}` is probed as five equal parts of its range of values."]
-    design = ProbeDesign.split(groups) if units >= FEWEST_IN_SPLIT else ProbeDesign.by_folds(groups)
-    return AblationProbe(HoldoutProbe(labels, design, seeds=range(seeds)), rows), notes
+    try:
+        found = held_out(data, name, np.diff(data.photos.galleries(photos.sound)[1]) > 0)
+    except InputError as error:
+        if asked:
+            raise
+        return None, [f"There is no probe column: {error}."]
+    notes = [f"`{name}` is probed as five equal parts of its range of values."] if found.number else []
+    return AblationProbe(HoldoutProbe(found.labels, found.design, seeds=range(seeds)), found.rows), notes
 
 
 def _whole(table: pd.DataFrame, rows: Sequence[Row]) -> pd.DataFrame:

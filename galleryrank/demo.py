@@ -65,8 +65,8 @@ def _world(out: Path, seed: int, say: Log) -> Path:
         say("the world of an earlier demo is used")
         return description
     say(
-        f"[bold]generating a marketplace[/bold] with photos: {REQUESTS:,} requests; of the rows without engagement that "
-        f"training sees only {NEGATIVE_RATE:.0%} are in the log"
+        f"[bold]generating a marketplace[/bold] with photos: {REQUESTS:,} requests; of the rows without engagement "
+        f"that training sees only {NEGATIVE_RATE:.0%} are in the log"
     )
     return make_world(out / "world", seed=seed, requests=REQUESTS, negative_rate=NEGATIVE_RATE, photos=PHOTOS)
 

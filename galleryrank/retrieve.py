@@ -32,6 +32,7 @@ from galleryrank.seeds import Collection, Seeds, seeds_from_item, seeds_from_pho
 from galleryrank.shown_photos import shown_photos
 
 SHEET = "sheet.png"
+SHOWN_RESULTS = 30  # on the sheet; the table has them all
 SHOWN_PHOTOS = 4  # of a result: the cover and three more
 SHOWN_ATTRIBUTES = 4  # under each, unless --show names them
 NAMES = {"exact": "exact", "projections": "random projections", "hnsw": "hnsw"}  # --index -> `INDEXES`
@@ -146,13 +147,13 @@ def _search(
     items = collection.items[places[0]]
     ids = collection.data.item_ids.take(items).to_pylist()
     own = attributes.iloc[items].reset_index(drop=True)
-    galleries = shown_photos(collection.data, items.tolist(), COVER, most=SHOWN_PHOTOS)
+    galleries = shown_photos(collection.data, items[:SHOWN_RESULTS].tolist(), COVER, most=SHOWN_PHOTOS)
     records = own.astype(object).to_dict("records") if len(own.columns) else [{} for _ in ids]
     found = [
         FoundGallery(name, float(cosine), gallery, {str(key): value for key, value in shown.items()})
         for name, cosine, gallery, shown in zip(ids, similarity[0], galleries, records)
     ]
-    title = f"Galleries like {seeds.words}"
+    title = f"Galleries like {seeds.words}" + (f": the first {len(found)} of {most:,}" if len(found) < most else "")
     image = png_bytes(photo_sheet(seeds.photos, found, title=title, seed_caption=seeds.caption))
     (run.path / SHEET).write_bytes(image)
     table = pd.DataFrame({"rank": range(1, most + 1), "item": ids, "similarity": similarity[0].astype(float)})

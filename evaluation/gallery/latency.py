@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
+from evaluation.gallery.threads import one_thread
 from features.gallery.network import GalleryNetwork
 from features.gallery.packed import PackedGalleries
 from multitask.malloc import keep_freed_memory
@@ -46,7 +46,7 @@ def latency(network: GalleryNetwork, *, repeats: int = 7, photos: int = GALLERY)
 
     network.eval()
     keep_freed_memory()  # else whether something was trained before in this process would show
-    with _one_thread(), torch.no_grad():
+    with one_thread(), torch.no_grad():
         return {"photo_ms": measured(1), "gallery_ms": measured(photos)}
 
 
@@ -65,13 +65,3 @@ def _now(device: torch.device) -> float:
         torch.cuda.synchronize(device)
         return time.perf_counter()
     return time.process_time()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from evaluation.checks import FloatArray, IntArray
+from evaluation.gallery.threads import one_thread
 from multitask import ShuffledBatches, TrainingConfig, fit
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # C of the linear probe: 1 / L2
@@ -48,6 +49,7 @@ class Fitted:
     details: dict[str, Any]
 
 
+@one_thread()
 def fit_two_layer(
     train: tuple[FloatArray, IntArray],
     validation: tuple[FloatArray, IntArray],
@@ -125,6 +127,7 @@ def two_layer_head(width: int, classes: int, config: HeadConfig, bias: Tensor | 
     return model
 
 
+@one_thread()
 def fit_linear(
     train: tuple[FloatArray, IntArray],
     validation: tuple[FloatArray, IntArray],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,10 +19,13 @@ import torch.nn.functional as F
 
 from evaluation.gallery.probe_heads import HeadConfig, two_layer_head
 from features.gallery.batches import GalleryBatch
+from features.gallery.inference import inference_network
 from features.gallery.network import GalleryNetwork
 from multitask import masked_losses
 from multitask.malloc import keep_freed_memory
+from multitask.precision import autocast
 
+Precision = Literal["float32", "bfloat16", "auto"]
 END_TO_END = "end to end"
 WITH_FORWARD, CACHED, WHOLE = "with the encoder's forward pass", "cached vectors", "end to end"
 
@@ -36,6 +39,7 @@ def training_step_times(
     head: HeadConfig | None = None,
     repeats: int = 5,
     warmup: int = 1,
+    precision: Precision = "auto",
 ) -> pd.DataFrame:
     """Mean time per gallery of a training iteration, on the same batches of decoded photos for every arm.
 
@@ -52,6 +56,7 @@ def training_step_times(
         head: Settings of the two-layer head.
         repeats: Times each batch is measured.
         warmup: Times each batch is run before.
+        precision: Of the matrix products of every arm, as `TrainingConfig.precision`.
 
     Returns:
         Two rows per encoder and one end to end: arm, step ("with the encoder's forward pass", "cached vectors",
@@ -68,7 +73,7 @@ def training_step_times(
     keep_freed_memory()  # as every training does
     steps: dict[tuple[str, str], Callable[[int], None]] = {}
     for name, network in encoders.items():
-        steps |= _frozen_steps(name, network.eval(), batches, classes, head or HeadConfig())
+        steps |= _frozen_steps(name, inference_network(network), batches, classes, head or HeadConfig())
     if end_to_end is not None:
         steps[END_TO_END, WHOLE] = _end_to_end_step(copy.deepcopy(end_to_end), batches)
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in steps}
@@ -76,7 +81,8 @@ def training_step_times(
         for key, step in steps.items():  # the arms take turns: a slow minute of the machine meets all of them
             for number, batch in enumerate(batches):
                 start = _now(batch)
-                step(number)
+                with autocast(precision, batch.labels.device):
+                    step(number)
                 if repeat >= 0:
                     seconds[key].append(_now(batch) - start)
     galleries = np.tile([len(batch.galleries) for batch in batches], repeats)

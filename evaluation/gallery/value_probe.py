@@ -13,11 +13,13 @@ from evaluation.clusters import Clusters, clustered_standard_error
 from evaluation.estimate import Estimate
 from evaluation.gallery.probe_design import Part, ProbeDesign
 from evaluation.gallery.probe_result import verdict
+from evaluation.gallery.threads import one_thread
 from evaluation.proper_scores import ratio_of_sums
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 6, 13))  # L2 strengths on standardised columns
 
 
+@one_thread()
 def probe_values(
     values: npt.ArrayLike,
     arms: Mapping[str, npt.ArrayLike],

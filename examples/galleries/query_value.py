@@ -1,6 +1,6 @@
 """What is it worth to know the property being looked at?
 
-    python examples/galleries/query_value.py [--seeds 3] [--out runs/galleries/query_value]
+    python examples/galleries/query_value.py [--seeds 2] [--out runs/galleries/query_value]
 
 In this marketplace every request comes from the page of a property, and users like candidates that resemble it (their
 affinity gains `query` times the likeness of the latents, `World.likeness`). That property joins the ranker by its own
@@ -36,7 +36,7 @@ from evaluation.estimate import Estimate
 
 ARMS = ("none", "mtl", "mtl_query", "latents", "latents_query", "oracle")
 DIFFERENCES = (("mtl", "none"), ("mtl_query", "mtl"), ("latents_query", "latents"), ("oracle", "mtl_query"))
-SIZES = Sizes(properties=3000, requests=30_000, query=1.0)
+SIZES = Sizes(properties=3000, requests=30_000, query=1.0, encoder_epochs=10)
 
 
 def scores(market: Marketplace) -> dict[str, np.ndarray]:
@@ -83,7 +83,7 @@ def study(out: Path, seeds: int, sizes: Sizes) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--query", type=float, default=SIZES.query, help="weight of the likeness in the affinity")
     parser.add_argument("--properties", type=int, default=SIZES.properties)
     parser.add_argument("--requests", type=int, default=SIZES.requests)

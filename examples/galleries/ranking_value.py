@@ -12,8 +12,9 @@ rankers meet them in training. The same ranking network is fitted once per arm, 
     latents       what the photos were painted from: six latents of the property, and the quality of its photos
     oracle        no ranker: the probabilities that the clicks were drawn from
 
-Measured is the ROC AUC of click on the test rows, at the logged positions; intervals are clustered by request, and of
-differences paired. The arms "catalogue" and "catalogue_mtl" know the 31 attributes as features too (first seeds only).
+Measured is the ROC AUC of click on the test rows, at the logged positions. Intervals are clustered by request and by
+property: what is claimed is claimed of other new properties, and each has about 200 rows. Those of differences are
+paired. The arms "catalogue" and "catalogue_mtl" know the 31 attributes as features too (first seeds only).
 Worlds, vectors and scores are kept: a run that was stopped goes on where it was. Exit code 0 when every line of the
 last table holds, else 1.
 """
@@ -68,11 +69,11 @@ def scores(market: Marketplace, catalogue: bool) -> dict[str, np.ndarray]:
 def measure(
     found: dict[str, np.ndarray], truth: dict[str, np.ndarray], differences: Sequence[tuple[str, str]] = DIFFERENCES
 ) -> Measured:
-    """AUC of every arm, paired differences "a - b", and the share of the latent gap, with errors clustered by request.
+    """AUC of every arm, paired differences "a - b", and the share of the latent gap, with their standard errors.
 
     share = (mtl - none) / (latents - none); its error is that of the ratio, by the delta method.
     """
-    clusters = Clusters.of(truth["request_id"])
+    clusters = [Clusters.of(truth[name]) for name in ("request_id", "item_id")]
     parts = {name: auc_influence(truth["click"], score) for name, score in found.items()}
     for a, b in differences:
         if a in found and b in found:
@@ -80,7 +81,15 @@ def measure(
     gain, of_gain = parts["mtl"][0] - parts["none"][0], parts["mtl"][1] - parts["none"][1]
     gap, of_gap = parts["latents"][0] - parts["none"][0], parts["latents"][1] - parts["none"][1]
     parts[SHARE] = (gain / gap, (of_gain - gain / gap * of_gap) / gap)
-    return {name: (value, clustered_standard_error(influence, clusters)) for name, (value, influence) in parts.items()}
+    return {name: (value, two_way_error(influence, clusters)) for name, (value, influence) in parts.items()}
+
+
+def two_way_error(influence: np.ndarray, clusters: Sequence[Clusters]) -> float:
+    """Clustered by two things at once [Cameron 2011, eq. 2.11]: V(request) + V(property) - V(row)."""
+    requests, items = (clustered_standard_error(influence, of) ** 2 for of in clusters)
+    rows = float(np.sum(influence**2))  # each row of a request is another property: their intersection
+    variance = requests + items - rows
+    return float(np.sqrt(variance if variance > 0 else max(requests, items)))  # of few clusters it can be negative
 
 
 def mean(seeds: list[Measured], name: str) -> Estimate:

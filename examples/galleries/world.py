@@ -191,8 +191,8 @@ class Marketplace:
         return np.load(path)
 
     def truth(self) -> dict[str, np.ndarray]:
-        """Of the test rows: click, its true probability, and the request."""
-        table = self.log().table("test", ["click", "true_click", "request_id"])
+        """Of the test rows: click, its true probability, the request and the property."""
+        table = self.log().table("test", ["click", "true_click", "request_id", "item_id"])
         return {name: table[name].to_numpy().astype(np.float64) for name in table.column_names}
 
 

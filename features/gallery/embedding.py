@@ -6,14 +6,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from copy import copy, deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from features.errors import Fault, InputError
 from features.gallery.bars import Advance, photo_bar
@@ -21,6 +20,7 @@ from features.gallery.batches import GalleryBatch, ranges, sequential_batches
 from features.gallery.data import GalleryData
 from features.gallery.decoding import DecodedPhoto, read_photo
 from features.gallery.fitting import embed_batch
+from features.gallery.inference import inference_network
 from features.gallery.network import GalleryNetwork
 from features.gallery.packed import PackedGalleries
 from features.gallery.source import PhotoSource, open_photos
@@ -74,7 +74,7 @@ def network_vectors(
     progress, photos
         Called with the photos done and `photos`, how many there are.
     """
-    network, done = precise(network), 0
+    network, done = inference_network(network), 0
     vectors, rows = [torch.empty(0, network.dim, dtype=torch.float64)], [torch.empty(0, dtype=torch.int64)]
     for batch in batches:
         vectors.append(embed_batch(network, batch, stored=stored).double().cpu())
@@ -83,27 +83,6 @@ def network_vectors(
         if progress is not None:
             progress(done, photos)
     return torch.cat(vectors), torch.cat(rows).numpy()
-
-
-def precise(network: GalleryNetwork) -> GalleryNetwork:
-    """A network with the same backbone, that pools in float64.
-
-    A sum in float32 depends on the order of its terms in the last digits, and these are the first ones that remain of
-    a dimension in which galleries hardly differ. The convolutions, which cost the time, stay in float32.
-    """
-    twin = copy(network)
-    twin._modules = {**network._modules, "pooling": _InFloat64(deepcopy(network.pooling).double())}
-    return twin
-
-
-class _InFloat64(nn.Module):
-    def __init__(self, pooling: nn.Module) -> None:
-        super().__init__()
-        self.pooling = pooling
-
-    def forward(self, embeddings: Tensor, offsets: Tensor) -> Tensor:
-        pooled: Tensor = self.pooling(embeddings.double(), offsets)
-        return pooled
 
 
 def standardisation(vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,7 +156,7 @@ def vectors_of_galleries(
         raise InputError("galleries must be lists of photos, each the bytes of a file; got photos: wrap them in a list")
     size, budget = encoder.preprocessing.size, encoder.config.photo_budget
     where = torch.device(device) if device is not None else default_device()
-    network = precise(encoder.network.to(where).eval())
+    network = inference_network(encoder.network.to(where))
     digest, masked = hashlib.sha256(), Counter[str]()
     places: list[int] = []
     waiting: list[Tensor] = []  # galleries (n, 3, S, S) that make the next batch

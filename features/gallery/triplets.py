@@ -181,7 +181,7 @@ def _draw(labels: np.ndarray, most: int, generator: np.random.Generator) -> tupl
 
 def _packages() -> tuple[Any, Any, Any, Any]:
     try:
-        from pytorch_metric_learning import (  # type: ignore[import-untyped]
+        from pytorch_metric_learning import (
             distances,
             losses,
             miners,

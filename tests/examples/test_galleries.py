@@ -138,6 +138,7 @@ def test_arms_differ_in_their_vectors_alone(modules: dict[str, ModuleType], out:
 def test_measures_are_those_of_evaluation(modules: dict[str, ModuleType]) -> None:
     random = np.random.default_rng(0)
     truth = {"click": (random.random(400) < 0.3).astype(float), "request_id": np.repeat(np.arange(40.0), 10)}
+    truth["item_id"] = np.arange(400.0)  # each seen once: nothing to cluster by
     found = {name: truth["click"] * size + random.normal(size=400)
              for name, size in (("none", 0.2), ("mtl", 0.8), ("latents", 1.5), ("oracle", 2.0))}  # fmt: skip
     study = modules["ranking_value"]
@@ -163,10 +164,30 @@ def test_the_error_of_the_share_is_that_of_replications(modules: dict[str, Modul
         click = (random.random(1000) < 1 / (1 + np.exp(1 - of_request - random.normal(size=1000)))).astype(float)
         noise = random.normal(size=(3, 1000))
         found = {"none": noise[0], "mtl": click + noise[1], "latents": 2 * click + noise[2]}
-        value, error = study.measure(found, {"click": click, "request_id": np.repeat(np.arange(200.0), 5)})[study.SHARE]
+        truth = {"click": click, "request_id": np.repeat(np.arange(200.0), 5), "item_id": np.arange(1000.0)}
+        value, error = study.measure(found, truth)[study.SHARE]
         shares.append(value)
         errors.append(error)
     assert np.mean(errors) == pytest.approx(np.std(shares), rel=0.2)
+
+
+def test_errors_know_that_a_property_is_seen_in_many_requests(modules: dict[str, ModuleType]) -> None:
+    """Against replications in which 40 properties are drawn anew, each shown in 25 of 200 requests."""
+    study, values, errors, by_request = modules["ranking_value"], [], [], []
+    for seed in range(150):
+        random = np.random.default_rng(seed)
+        item = np.concatenate([random.permutation(40)[:5] for _ in range(200)])
+        quality, seen = random.normal(size=40)[item], random.normal(size=40)[item]
+        click = (random.random(1000) < 1 / (1 + np.exp(1 - 2 * quality))).astype(float)
+        truth = {"click": click, "request_id": np.repeat(np.arange(200.0), 5), "item_id": item.astype(float)}
+        noise = random.normal(size=1000)
+        found = {"none": noise, "mtl": quality + seen + 0.1 * noise, "latents": quality}
+        value, error = study.measure(found, truth)["mtl"]
+        values.append(value)
+        errors.append(error)
+        by_request.append(auc_interval(click, found["mtl"], truth["request_id"])[1])
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.15)
+    assert np.mean(by_request) < 0.7 * np.std(values)
 
 
 def test_means_over_worlds(modules: dict[str, ModuleType]) -> None:

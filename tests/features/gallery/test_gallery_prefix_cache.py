@@ -52,7 +52,9 @@ def test_cached_training_equals_uncached(
         assert b.train_loss == pytest.approx(a.train_loss, abs=1e-5)
         assert b.metrics["validation_loss"] == pytest.approx(a.metrics["validation_loss"], abs=1e-5)
     embed = {"photos": tiny_photos, "device": "cpu"}
-    np.testing.assert_allclose(cached.embed(tiny, **embed).matrix, plain.embed(tiny, **embed).matrix, atol=1e-5)
+    np.testing.assert_allclose(
+        cached.embed(tiny, **embed).matrix, plain.embed(tiny, **embed).matrix, rtol=1e-5, atol=1e-5
+    )
     for (name, a), b in zip(plain.network.state_dict().items(), cached.network.state_dict().values()):
         torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5, msg=name)
 
