@@ -121,7 +121,7 @@ def embed_into(
             "loss": "none (untrained)" if untrained else encoder.config.loss,
             "tasks": len(encoder.tasks.names),
             "seed": encoder.config.seed,
-            "fingerprint": encoder.fingerprint,
+            "fingerprint": encoder.fingerprint[:12],
         },
     )
     drawn = _map(run, data, embeddings, encoder, say) if draw_map else None

@@ -17,7 +17,7 @@ from evaluation.gallery.end_to_end import EndToEndArm, label_column
 from evaluation.gallery.gallery_metrics import probe_metrics
 from evaluation.gallery.label_training import LabelTraining
 from evaluation.gallery.probe import HoldoutProbe
-from evaluation.gallery.probe_design import BUDGETS, ProbeDesign
+from evaluation.gallery.probe_design import BUDGETS
 from evaluation.gallery.step_time import training_step_times
 from evaluation.gallery.value_probe import probe_values
 from features import Fault, InputError, schema_of
@@ -29,13 +29,11 @@ from galleryrank.console import Log, print_json
 from galleryrank.embed import find_encoder
 from galleryrank.fit import check_device
 from galleryrank.gallery_run import GalleryRun, check_format
+from galleryrank.holdout import held_out, holdout_name
 from galleryrank.optima import optima_figures
 from multitask import Task
 
 OURS, RANDOM, TRANSFER, WHOLE, TRUTH = "the encoder", "random encoder", "pretrained transfer", "end to end", "truth"
-FEWEST = 20  # labelled items that a probe needs
-FEWEST_IN_SPLIT = 2000  # labelled items from which one test part is large enough; below, every item is tested once
-MANY_VALUES = 20  # a hold-out with more different numbers is cut into five classes, and probed as a number as well
 TIMED_BATCHES = 8
 SEEN = (
     "The encoder learned other attributes of the probed items, as in the article; it never saw the held-out one. What "
@@ -74,7 +72,7 @@ def probe_run(
     say = Log(quiet)
     ours = find_encoder(encoder)
     data = GalleryData.open(dataset)
-    name = _holdout(data, holdout)
+    name = holdout_name(data, holdout)
     record = {
         "command": "probe", "dataset": str(Path(dataset).resolve()), "encoder": ours.fingerprint, "holdout": name,
         "weights": str(weights) if weights else None, "truth": list(truth), "end_to_end": end_to_end,
@@ -88,17 +86,6 @@ def probe_run(
     run.finish(metrics, [], say, title=f"galleryrank: hold-out probe of {data.schema.name}")
     if format == "json":
         print_json(metrics)
-
-
-def _holdout(data: GalleryData, name: str | None) -> str:
-    """The held-out column of the items table that is asked for, or the only one."""
-    known = data.schema.item_holdout
-    if name is None and len(known) == 1:
-        return str(known[0])
-    if name is None or name not in known:
-        message = f"must name a held-out column: {', '.join(known) or '[columns].holdout in dataset.toml names none'}"
-        raise InputError(Fault(message, key="--holdout", value=name))
-    return name
 
 
 def _photos(data: GalleryData, size: int, say: Log) -> PhotoSource:
@@ -150,22 +137,6 @@ def _truth(data: GalleryData, patterns: Sequence[str]) -> np.ndarray:
     return np.asarray(columns.fillna(columns.mean()))
 
 
-def _design(data: GalleryData, rows: np.ndarray) -> ProbeDesign:
-    groups = data.groups[rows]
-    large = len(np.unique(groups)) >= FEWEST_IN_SPLIT
-    return ProbeDesign.split(groups) if large else ProbeDesign.by_folds(groups)
-
-
-def _known(data: GalleryData, name: str, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the items with a value and a vector, and the values."""
-    values = data.holdout(name).to_pandas()
-    rows = np.flatnonzero(values.notna().to_numpy() & vectors.any(axis=1))
-    if len(rows) < FEWEST:
-        message = f"must be known for at least {FEWEST} items that have a vector, got {len(rows)}"
-        raise InputError(Fault(message, column=name))
-    return rows, values.to_numpy()[rows]
-
-
 def _probed(
     run: GalleryRun,
     data: GalleryData,
@@ -179,10 +150,8 @@ def _probed(
     say: Log,
 ) -> dict[str, Any]:
     """Table 2: accuracies by label budget, times, paired differences, the control; figures 5 and 6 if asked for."""
-    rows, values = _known(data, name, arms[OURS].matrix)
-    number = np.issubdtype(values.dtype, np.number) and len(np.unique(values)) > MANY_VALUES
-    labels = pd.qcut(values, 5, labels=False, duplicates="drop") if number else values
-    design = _design(data, rows)
+    asked = held_out(data, name, np.asarray(arms[OURS].matrix.any(axis=1)))
+    rows, labels, design, number = asked.rows, asked.labels, asked.design, asked.number
     say(f"probing `{name}`, known for {len(rows):,} items{', in five equal parts' if number else ''}")
     folder = run.path / "fits"
     probe = HoldoutProbe(labels, design, budgets=BUDGETS, seeds=range(seeds))
@@ -201,8 +170,8 @@ def _probed(
         attribute=name,
         reference=OURS,
         times=_times(arms, training, rows, probe, len(data), say),
-        values={name: probe_values(values, matrices, design, seeds=range(seeds))} if number else None,
-        meta={"data set": data.schema.name, "fingerprint": ours.fingerprint},
+        values={name: probe_values(asked.values, matrices, design, seeds=range(seeds))} if number else None,
+        meta={"data set": data.schema.name, "fingerprint": ours.fingerprint[:12]},
         notes=notes,
         **figures,
     )

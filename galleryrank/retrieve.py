@@ -88,7 +88,7 @@ def retrieve_run(
             "galleries that can be found": len(collection),
             "searched with": seeds.words,
             "index": NAMES[index],
-            "fingerprint": encoder.fingerprint,
+            "fingerprint": encoder.fingerprint[:12],
         },
         notes=[*seeds.notes, *collection.notes, *_notes(data, encoder, review, engagement)],
     )

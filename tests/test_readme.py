@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from features.gallery import EncoderConfig
 from galleryrank.settings import RunConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,9 +66,12 @@ def test_every_setting_is_documented() -> None:
     text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     # The monitored metric and its direction are the training loop's; a ranker has one metric.
     internal = {"training.monitor", "training.direction"}
+    fit, embed = text.split("## Settings of `galleryrank embed`")
     for name in settings_of(RunConfig):
         plain = name.removeprefix("trees.")
-        assert name in internal or f"`{name}" in text or f"`{plain}" in text, name
+        assert name in internal or f"`{name}" in fit or f"`{plain}" in fit, name
+    for name in settings_of(EncoderConfig):
+        assert name.startswith("training.") or f"`{name}`" in embed, name
 
 
 def test_files_that_the_readme_links_to_exist() -> None:

@@ -37,7 +37,7 @@ from features import GalleryEncoder, make_world
 from features.gallery import EncoderConfig, GalleryData, open_photos
 from multitask import Task
 
-PROPERTIES, PHOTOS = 8000, 8
+PHOTOS = 8
 TRUTH = ["latent_quality", "latent_luxury", "latent_coast", "latent_mountain", "latent_urban", "latent_family"]
 SETTINGS: dict[str, Any] = {"sample_photos": 4, "photo_budget": 128}  # four of the eight photos per epoch
 END_TO_END = {"epochs": 24, "patience": 6}
@@ -46,12 +46,12 @@ END_TO_END = {"epochs": 24, "patience": 6}
 class Study:
     """One world: its photos, the halves, the encoder and what is measured with them."""
 
-    def __init__(self, out: Path, seed: int) -> None:
-        self.out, self.seed = out / f"world-{seed}", seed
+    def __init__(self, out: Path, seed: int, properties: int) -> None:
+        self.out, self.seed, self.properties = out / f"world-{seed}", seed, properties
         path = self.out / "world" / "dataset.toml"
         if not path.is_file():
             self.say("generating the world")
-            make_world(path.parent, seed=seed, properties=PROPERTIES, users=100, requests=100, photos=PHOTOS)
+            make_world(path.parent, seed=seed, properties=properties, users=100, requests=100, photos=PHOTOS)
         self.data = GalleryData.open(path)
         self.photos = open_photos(self.data, 64)
         half = self.data.folds(2, seed)
@@ -161,15 +161,16 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments.add_argument("--out", type=Path, default=Path("runs/galleries/probe"))
+    arguments.add_argument("--properties", type=int, default=8000, help="of a world; one half is learned from")
     arguments.add_argument("--optima", action="store_true", help="figures 5 and 6, of the first world")
     asked = arguments.parse_args()
-    studies = [Study(asked.out, seed) for seed in asked.seeds]
+    studies = [Study(asked.out, seed, asked.properties) for seed in asked.seeds]
     summary: list[pd.DataFrame] = []
     for study in studies:
         encoder = study.encoder()
         _, result, times = study.probe(encoder)
         figures = study.optima() if asked.optima and study is studies[0] else {}
-        meta = {"world": f"{PROPERTIES} properties x {PHOTOS} photos, seed {study.seed}"}
+        meta = {"world": f"{study.properties} properties x {PHOTOS} photos, seed {study.seed}"}
         metrics = probe_metrics(result, attribute="star_rating", reference="MTL", times=times, meta=meta, **figures)
         write_metrics_json(study.out / "metrics.json", metrics)
         write_gallery_report(study.out / "report.html", metrics)

@@ -1,27 +1,41 @@
-"""The network as it is used, not trained: batch normalisation folded away, photos in blocks, pooling in float64."""
+"""The network as it is used, not trained: normalisations folded into convolutions, photos in blocks, exact pooling."""
 
 from __future__ import annotations
 
 from copy import copy, deepcopy
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from features.gallery.backbones import Backbone, Frozen
 from features.gallery.network import GalleryNetwork
+from features.gallery.preprocessing import Normalise
 from multitask.malloc import keep_freed_memory
 
 BLOCK = 64  # photos at once on a CPU: what the first layers hold of them then stays in the cache
 
 
-def inference_network(network: GalleryNetwork) -> GalleryNetwork:
-    """A network in evaluation mode with the same vectors, to rounding, at a fraction of the time; it shares weights.
+def inference_network(
+    network: GalleryNetwork, precision: Literal["float32", "bfloat16"] = "float32"
+) -> GalleryNetwork:
+    """A network with the same vectors, to rounding, in less time; for `embed` and `embed_stored` only.
 
-    - A convolution followed by batch normalisation is one convolution: gamma (W x - mu) / sigma + beta is linear in x.
+    - A convolution and the batch normalisation behind it are one convolution: gamma (W x - mu) / sigma + beta is
+      linear in x. So is the photo's division by the channels' spread before it.
+    - A ReLU is done while the convolution's result is at hand, where torch has such an operator (CPU).
     - A CPU takes the photos 64 at a time.
     - Pooling is in float64. A sum in float32 depends on the order of its terms in the last digits, and these are the
       first ones that remain of a dimension in which galleries hardly differ.
+
+    Parameters
+    ----------
+    network : GalleryNetwork
+        It stays as it is.
+    precision : "float32" or "bfloat16"
+        Of the convolutions. Embedding uses float32: bfloat16 keeps 8 bits, and not every processor has it.
 
     Examples
     --------
@@ -34,44 +48,111 @@ def inference_network(network: GalleryNetwork) -> GalleryNetwork:
     """
     keep_freed_memory()  # else every batch returns its buffers to the system and asks for them again
     twin = copy(network)
-    pooling = _InFloat64(deepcopy(network.pooling).double())
-    twin._modules = {**network._modules, "backbone": _InBlocks(network.backbone), "pooling": pooling}
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    own = {"backbone": _Folded(network.backbone, dtype), "pooling": _InFloat64(deepcopy(network.pooling).double())}
+    twin._modules = {**network._modules, **own}
     return twin.eval()
 
 
-class _InBlocks(nn.Module):
-    """A backbone without batch normalisation where it can be folded, on blocks of photos."""
+class _Folded(nn.Module):
+    """A backbone in evaluation mode, folded, on blocks of photos; `suffix` takes stored outputs of the prefix."""
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: Backbone, dtype: torch.dtype) -> None:
         super().__init__()
-        self.prefix, self.suffix = _folded(deepcopy(backbone).eval())
+        self.preprocessing = backbone.preprocessing
+        own = deepcopy(backbone).eval()
+        layers = _fold([*_flat(own.prefix), *_flat(own.suffix)])
+        self.whole = nn.Sequential(*layers).to(dtype)
+        self.suffix = deepcopy(backbone.suffix).eval()
+        self.dtype = dtype
 
     def forward(self, pixels: Tensor) -> Tensor:
-        if pixels.device.type != "cpu" or len(pixels) <= BLOCK:
-            return self._features(pixels)
-        return torch.cat([self._features(block) for block in pixels.split(BLOCK)])
-
-    def _features(self, pixels: Tensor) -> Tensor:
-        features: Tensor = self.suffix(self.prefix(pixels))
-        return features
+        """`(n, 3, S, S)` pixels to `(n, width)` float32."""
+        blocks = pixels.split(BLOCK) if pixels.device.type == "cpu" and len(pixels) else (pixels,)
+        return torch.cat([self.whole(block).float() for block in blocks])
 
 
-def _folded(backbone: nn.Module) -> tuple[nn.Module, nn.Module]:
-    for module in backbone.modules():
-        if isinstance(module, nn.Sequential):
-            _fold(module)
-    prefix, suffix = backbone.get_submodule("prefix"), backbone.get_submodule("suffix")
-    return prefix, suffix
+def _flat(module: nn.Module) -> list[nn.Module]:
+    """The layers of nested sequences, one after the other."""
+    if isinstance(module, Frozen):
+        return _flat(module.layers)
+    if type(module) is nn.Sequential:
+        return [layer for child in module for layer in _flat(child)]
+    return [module]
 
 
-def _fold(layers: nn.Sequential) -> None:
-    """Fold each normalisation into the convolution before it, within one sequence."""
-    names = list(layers._modules)
-    for before, name in pairwise(names):
+def _fold(layers: list[nn.Module]) -> list[nn.Module]:
+    for layer in layers:  # sequences inside layers that are none themselves
+        for module in layer.modules():
+            if type(module) is nn.Sequential:
+                _fold_sequence(module)
+    folded: list[nn.Module] = []
+    for layer in layers:
+        before = folded[-1] if folded else None
+        if _folds_into(layer, before):
+            folded[-1] = fuse_conv_bn_eval(before, layer)  # type: ignore[type-var, arg-type]
+        elif type(layer) is nn.Conv2d and isinstance(before, _Shifted):
+            with torch.no_grad():
+                layer.weight.mul_(before.scale)
+            before.scaled = True
+            folded.append(layer)
+        elif type(layer) is nn.ReLU and type(before) is nn.Conv2d and _plain(before):
+            folded[-1] = _ConvolutionReLU(before)
+        elif isinstance(layer, Normalise):
+            folded.append(_Shifted(layer))
+        else:
+            folded.append(layer)
+    return folded
+
+
+def _fold_sequence(layers: nn.Sequential) -> None:
+    for before, name in pairwise(list(layers._modules)):
         convolution, norm = layers._modules[before], layers._modules[name]
-        if type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.track_running_stats:
-            layers._modules[before] = fuse_conv_bn_eval(convolution, norm)
+        if _folds_into(norm, convolution):
+            layers._modules[before] = fuse_conv_bn_eval(convolution, norm)  # type: ignore[type-var, arg-type]
             layers._modules[name] = nn.Identity()
+
+
+def _folds_into(norm: nn.Module | None, convolution: nn.Module | None) -> bool:
+    return type(norm) is nn.BatchNorm2d and norm.track_running_stats and type(convolution) is nn.Conv2d
+
+
+def _plain(convolution: nn.Conv2d) -> bool:
+    return convolution.padding_mode == "zeros" and not isinstance(convolution.padding, str)
+
+
+class _Shifted(nn.Module):
+    """Pixels less their mean, divided by the spread unless the next convolution does that; channels last."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, normalise: Normalise) -> None:
+        super().__init__()
+        self.register_buffer("mean", normalise.mean.clone(), persistent=False)
+        self.register_buffer("scale", 1 / normalise.std, persistent=False)
+        self.scaled = False
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = pixels.to(self.mean.dtype, memory_format=torch.channels_last).sub_(self.mean)
+        return x if self.scaled else x.mul_(self.scale)
+
+
+class _ConvolutionReLU(nn.Module):
+    """ReLU(W * x + b) in one pass over the result where the processor's library can."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.convolution = convolution.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor) -> Tensor:
+        c = self.convolution
+        fused = getattr(torch.ops.mkldnn, "_convolution_pointwise", None) if x.device.type == "cpu" else None
+        if fused is None:
+            return torch.relu_(c(x))
+        sizes = (list(c.padding), list(c.stride), list(c.dilation))
+        y: Tensor = fused(x, c.weight, c.bias, *sizes, c.groups, "relu", [], "")
+        return y
 
 
 class _InFloat64(nn.Module):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from evaluation.gallery import probe_arms
+from evaluation.gallery.probe_design import BUDGETS
 from features.world import make_world
 from galleryrank.cli import main
 
@@ -36,3 +39,10 @@ def embedded(photo_world: Path, quick: list[str]) -> Path:
     out = photo_world.parent / "embedded"
     assert main(["embed", str(photo_world), "--out", str(out), *quick]) == 0
     return out
+
+
+@pytest.fixture
+def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows of table 2 instead of six, and one strength of the linear probe: the commands are what is tested."""
+    monkeypatch.setattr("galleryrank.probe.BUDGETS", (BUDGETS[1], BUDGETS[-1]))
+    monkeypatch.setattr(probe_arms, "fit_linear", partial(probe_arms.fit_linear, strengths=(1e-2,)))

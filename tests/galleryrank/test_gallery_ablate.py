@@ -14,6 +14,8 @@ from features.gallery import GalleryEncoder
 from features.gallery.squeezenet import squeezenet1_1
 from galleryrank.cli import main
 
+pytestmark = pytest.mark.usefixtures("quick_probes")
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from evaluation.gallery import probe_arms
 from evaluation.gallery.probe import HoldoutProbe
-from evaluation.gallery.probe_design import BUDGETS
 from galleryrank.cli import main
 
-
-@pytest.fixture(autouse=True)
-def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two rows of table 2 instead of six, and one strength of the linear probe: the commands are what is tested."""
-    monkeypatch.setattr("galleryrank.probe.BUDGETS", (BUDGETS[1], BUDGETS[-1]))
-    monkeypatch.setattr(probe_arms, "fit_linear", partial(probe_arms.fit_linear, strengths=(1e-2,)))
+pytestmark = pytest.mark.usefixtures("quick_probes")
 
 
 def probe(world: Path, encoder: Path, out: Path, *more: str) -> int:
@@ -39,17 +31,16 @@ def test_every_arm_is_probed_at_every_budget(
     photo_world: Path, embedded: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     out = tmp_path / "run"
-    more = ["--no-end-to-end", "--truth", "latent_*", "--format", "json"]
+    more = ["--truth", "latent_*", "--format", "json"]
     assert probe(photo_world, embedded, out, *more) == 0
     metrics = metrics_of(out)
     assert json.loads(capsys.readouterr().out) == metrics
     assert metrics["attribute"] == "star_rating"
-    assert {row["arm"] for row in metrics["accuracy"]} == {"the encoder", "random encoder", "truth"}
+    assert {row["arm"] for row in metrics["accuracy"]} == {"the encoder", "random encoder", "truth", "end to end"}
     assert len({row["budget"] for row in metrics["accuracy"]}) == 2
     assert 0 < metrics["majority"]["accuracy"] < 1
     assert metrics["control"]
     assert metrics["times"]
-    assert any("--no-end-to-end" in note for note in metrics["notes"])
     assert "random encoder" in (out / "report.html").read_text()
     assert probe(photo_world, embedded, out, *more) == 2
     assert "finished" in capsys.readouterr().err
@@ -64,33 +55,28 @@ def with_holdout(world: Path, folder: Path, values: pa.Array) -> Path:
     return folder
 
 
-def test_a_number_is_probed_as_one_too(photo_world: Path, embedded: Path, tmp_path: Path) -> None:
-    values = pa.array(np.random.default_rng(0).normal(size=80))
-    folder = with_holdout(photo_world, tmp_path / "data", values)
-    assert probe(folder, embedded, tmp_path / "run", "--no-end-to-end") == 0
-    metrics = metrics_of(tmp_path / "run")
-    assert len(metrics["classes"]) == 5
-    assert list(metrics["values"]) == ["star_rating"]
-
-
-def test_a_killed_probe_goes_on(
+def test_a_killed_probe_goes_on_and_a_number_is_probed_as_one_too(
     photo_world: Path, embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "run"
-    run = HoldoutProbe.run
+    folder = with_holdout(photo_world, tmp_path / "data", pa.array(np.random.default_rng(0).normal(size=80)))
+    out, run = tmp_path / "run", HoldoutProbe.run
 
     def killed(self: HoldoutProbe, *arguments: Any, **more: Any) -> Any:
         run(self, *arguments, **more)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(HoldoutProbe, "run", killed)
-    assert probe(photo_world, embedded, out, "--no-end-to-end") == 130
+    assert probe(folder, embedded, out, "--no-end-to-end") == 130
     kept = {file.name: file.stat().st_mtime_ns for file in (out / "fits").rglob("*.json")}
     assert kept
     monkeypatch.setattr(HoldoutProbe, "run", run)
-    assert probe(photo_world, embedded, out, "--no-end-to-end") == 0
+    assert probe(folder, embedded, out, "--no-end-to-end") == 0
     again = {file.name: file.stat().st_mtime_ns for file in (out / "fits").rglob("*.json")}
     assert kept.items() <= again.items()
+    metrics = metrics_of(out)
+    assert len(metrics["classes"]) == 5
+    assert list(metrics["values"]) == ["star_rating"]
+    assert any("--no-end-to-end" in note for note in metrics["notes"])
 
 
 def test_what_cannot_be_probed(
