@@ -21,6 +21,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -239,12 +240,12 @@ def cached(
         backbone = make_backbone("squeezenet1_1", weights=weights, size=size, train="last_block")
         return GalleryNetwork(backbone, tasks=tasks.tasks, bias=tasks.base_bias())
 
-    out["from pixels"] = rate(trained(network(), source, data, tasks, "float32", device), n)
-    caches: list[PrefixCache] = []
-    both = network()
-    build = rate(lambda: caches.append(PrefixCache.build(both.backbone, source, device=device)), n)
-    out["making the cache"] = build
-    out["from the cache"] = rate(trained(both, caches[0], data, tasks, "float32", device), n)
+    for _ in range(2):  # the second round counts
+        learner, caches = network(), []
+        out["from pixels"] = rate(trained(learner, source, data, tasks, "float32", device), n)
+        build = partial(PrefixCache.build, learner.backbone, source, device=device)
+        out["making the cache"] = rate(lambda keep=caches.append, build=build: keep(build()), n)
+        out["from the cache"] = rate(trained(learner, caches[0], data, tasks, "float32", device), n)
     return out
 
 
@@ -258,7 +259,7 @@ def table(result: dict) -> str:
         forward, train = row["forward"], row["step"]
         lines.append(
             f"{name:<34}{row['galleries']:>10}{row['photos']:>8}{row['photos_and_blanks'] - row['photos']:>8}"
-            f"{forward['ratio']:>9.2f}{train['ratio']:>7.2f}{forward['packed_ms_per_photo']:>18.3f}"
+            f"{forward['ratio_median']:>9.2f}{train['ratio_median']:>7.2f}{forward['packed_ms_per_photo']:>18.3f}"
             f"{train['packed_ms_per_photo']:>7.3f}{max(row['difference'].values()):>11.1e}"
         )
     for title, part in (("small, 64 px", "rates"), (result["cache_of"], "cache")):

@@ -1,1 +1,1 @@
-"""The `galleryrank` command: check, fit, score, evaluate and demo; `galleryrank --help` lists them with examples."""
+"""The `galleryrank` command: logs, rankers and galleries; `galleryrank --help` lists its verbs with examples."""

@@ -37,8 +37,16 @@ def test_the_example_prints_what_the_readme_says(tmp_path: Path, monkeypatch: py
     assert got == pytest.approx(said, abs=0.01)
 
 
+def test_the_gallery_example_prints_what_the_readme_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(blocks("python")[1], "README.md", "exec"), {"__name__": "__main__"})
+    assert printed.getvalue().strip() == blocks("text")[1].strip()
+
+
 def test_the_tree_names_every_file_in_under_ten_words() -> None:
-    tree = blocks("text")[1].splitlines()
+    tree = blocks("text")[2].splitlines()
     named = [line.split()[0] for line in tree if line.strip()]
     for folder in ("multitask", "features", "ranking", "evaluation", "optimization", "galleryrank"):
         for path in (ROOT / folder).rglob("*.py"):

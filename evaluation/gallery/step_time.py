@@ -23,7 +23,7 @@ from features.gallery.inference import inference_network
 from features.gallery.network import GalleryNetwork
 from multitask import masked_losses
 from multitask.malloc import keep_freed_memory
-from multitask.precision import autocast
+from multitask.precision import autocast, has_fast_bfloat16
 
 Precision = Literal["float32", "bfloat16", "auto"]
 END_TO_END = "end to end"
@@ -73,7 +73,7 @@ def training_step_times(
     keep_freed_memory()  # as every training does
     steps: dict[tuple[str, str], Callable[[int], None]] = {}
     for name, network in encoders.items():
-        steps |= _frozen_steps(name, inference_network(network), batches, classes, head or HeadConfig())
+        steps |= _frozen_steps(name, _frozen(network, precision, batches), batches, classes, head or HeadConfig())
     if end_to_end is not None:
         steps[END_TO_END, WHOLE] = _end_to_end_step(copy.deepcopy(end_to_end), batches)
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in steps}
@@ -95,6 +95,13 @@ def training_step_times(
     )
     whole = table.loc[table["step"] == WHOLE, "ms"]
     return table.assign(cheaper=(float(whole.iloc[0]) if len(whole) else np.nan) / table["ms"])
+
+
+def _frozen(network: GalleryNetwork, precision: Precision, batches: Sequence[GalleryBatch]) -> GalleryNetwork:
+    """The network as it is used, its convolutions in the precision that training has as well."""
+    device = batches[0].labels.device
+    fast = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
+    return inference_network(network, "bfloat16" if fast else "float32")
 
 
 def _frozen_steps(

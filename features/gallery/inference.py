@@ -18,9 +18,7 @@ from multitask.malloc import keep_freed_memory
 BLOCK = 64  # photos at once on a CPU: what the first layers hold of them then stays in the cache
 
 
-def inference_network(
-    network: GalleryNetwork, precision: Literal["float32", "bfloat16"] = "float32"
-) -> GalleryNetwork:
+def inference_network(network: GalleryNetwork, precision: Literal["float32", "bfloat16"] = "float32") -> GalleryNetwork:
     """A network with the same vectors, to rounding, in less time; for `embed` and `embed_stored` only.
 
     - A convolution and the batch normalisation behind it are one convolution: gamma (W x - mu) / sigma + beta is
@@ -61,10 +59,10 @@ class _Folded(nn.Module):
         super().__init__()
         self.preprocessing = backbone.preprocessing
         own = deepcopy(backbone).eval()
-        layers = _fold([*_flat(own.prefix), *_flat(own.suffix)])
-        self.whole = nn.Sequential(*layers).to(dtype)
+        layers = _fold([*_flat(own.prefix), *_flat(own.suffix)], dtype)
+        # the pixels' mean stays in float32: bfloat16 has no 122.68
+        self.whole = nn.Sequential(*(layer if isinstance(layer, _Shifted) else layer.to(dtype) for layer in layers))
         self.suffix = deepcopy(backbone.suffix).eval()
-        self.dtype = dtype
 
     def forward(self, pixels: Tensor) -> Tensor:
         """`(n, 3, S, S)` pixels to `(n, width)` float32."""
@@ -81,7 +79,7 @@ def _flat(module: nn.Module) -> list[nn.Module]:
     return [module]
 
 
-def _fold(layers: list[nn.Module]) -> list[nn.Module]:
+def _fold(layers: list[nn.Module], dtype: torch.dtype) -> list[nn.Module]:
     for layer in layers:  # sequences inside layers that are none themselves
         for module in layer.modules():
             if type(module) is nn.Sequential:
@@ -89,7 +87,7 @@ def _fold(layers: list[nn.Module]) -> list[nn.Module]:
     folded: list[nn.Module] = []
     for layer in layers:
         before = folded[-1] if folded else None
-        if _folds_into(layer, before):
+        if before is not None and _folds_into(layer, before):
             folded[-1] = fuse_conv_bn_eval(before, layer)  # type: ignore[type-var, arg-type]
         elif type(layer) is nn.Conv2d and isinstance(before, _Shifted):
             with torch.no_grad():
@@ -99,7 +97,7 @@ def _fold(layers: list[nn.Module]) -> list[nn.Module]:
         elif type(layer) is nn.ReLU and type(before) is nn.Conv2d and _plain(before):
             folded[-1] = _ConvolutionReLU(before)
         elif isinstance(layer, Normalise):
-            folded.append(_Shifted(layer))
+            folded.append(_Shifted(layer, dtype))
         else:
             folded.append(layer)
     return folded
@@ -127,15 +125,16 @@ class _Shifted(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, normalise: Normalise) -> None:
+    def __init__(self, normalise: Normalise, dtype: torch.dtype) -> None:
         super().__init__()
         self.register_buffer("mean", normalise.mean.clone(), persistent=False)
         self.register_buffer("scale", 1 / normalise.std, persistent=False)
-        self.scaled = False
+        self.scaled, self.dtype = False, dtype
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x = pixels.to(self.mean.dtype, memory_format=torch.channels_last).sub_(self.mean)
-        return x if self.scaled else x.mul_(self.scale)
+        x = pixels - self.mean
+        x = x if self.scaled else x.mul_(self.scale)
+        return x.to(self.dtype, memory_format=torch.channels_last)  # last: reordered bytes are slower to compute with
 
 
 class _ConvolutionReLU(nn.Module):

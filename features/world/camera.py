@@ -20,8 +20,8 @@ def develop(
 ) -> NDArray[np.uint8]:
     """Take n pictures.
 
-    With v the photo's quality, within 0..1: every pixel goes by .9 (1 - v) of the way to the mean of its four
-    neighbours (out of focus), gets noise of standard deviation .02 + .10 (1 - v), and is multiplied by the exposure
+    With v the photo's quality, within 0..1: every pixel goes by .55 (1 - v) of the way to the mean of its four
+    neighbours (out of focus), gets noise of standard deviation .02 + .05 (1 - v), and is multiplied by the exposure
     (.8 + .25 v) (1 + .85 (gain - 1/2)), red and blue also by 1 +- .6 (warmth - 1/2). The noise comes before the
     exposure, as it does on a sensor: how strong it is in the file depends on the camera too.
 
@@ -46,10 +46,10 @@ def develop(
     blurred += rgb[:, :, 1:-1, 2:]
     blurred *= np.float32(0.25)
     blurred -= rgb[:, :, 1:-1, 1:-1]
-    blurred *= 0.9 * bad[:, None, None, None]
+    blurred *= 0.55 * bad[:, None, None, None]
     rgb[:, :, 1:-1, 1:-1] += blurred
     noise = bank[grain]
-    noise *= (0.02 + 0.10 * bad)[:, None, None, None]
+    noise *= (0.02 + 0.05 * bad)[:, None, None, None]
     rgb += noise
     exposure = (1.05 - 0.25 * bad) * np.maximum(1 + 0.85 * (gain - 0.5), np.float32(0.2))
     cast = 1 + (0.6 * (warmth - 0.5))[:, None] * np.array([1, 0, -1], dtype=np.float32)
