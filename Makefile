@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 DATA ?= ../shared/data/trivago_impressions
 BENCHMARKS ?= ../shared/benchmarks
 
-.PHONY: install demo test lint trivago trivago-compare correction benchmark clean
+.PHONY: install demo test lint trivago trivago-compare correction benchmark galleries-probe clean
 
 install: $(VENV)/.installed
 
@@ -52,6 +52,10 @@ benchmark-galleries: install  ## packed against padded galleries, photos per sec
 
 benchmark: install  ## workload W beside the hand-tuned limit (docs/benchmarks.md)
 	$(RUN)/python benchmarks/workload.py --benchmarks $(BENCHMARKS)
+
+galleries-probe: install  ## star ratings, base rates, figures 5 and 6 (docs/galleries.md), about an hour of one core
+	$(RUN)/python examples/galleries/probe_study.py
+	$(RUN)/python examples/galleries/probe_study.py --seeds 3 --properties 2000 --optima --out runs/galleries/optima
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info

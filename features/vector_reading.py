@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,10 @@ METADATA = b"galleryrank.embedding"  # of the Parquet schema; JSON, written by t
 VERSION = 1
 
 
-def encoder_of(path: Path, schema: pa.Schema) -> str | None:
-    """The fingerprint of the encoder that made a file, from its metadata; None for vectors from elsewhere.
+def embedding_head(path: Path, schema: pa.Schema) -> dict[str, Any] | None:
+    """What a file's metadata say of its vectors: at least `encoder`, a fingerprint, and `version`.
+
+    None for vectors from elsewhere, whose file has no such metadata.
 
     Raises
     ------
@@ -40,7 +43,13 @@ def encoder_of(path: Path, schema: pa.Schema) -> str | None:
     if said.get("version") != VERSION:
         expectation = f"metadata {name!r} must be of version {VERSION}, the only one that is known here"
         raise InputError(Fault(expectation, path, value=said.get("version")))
-    return encoder
+    return dict(said)
+
+
+def encoder_of(path: Path, schema: pa.Schema) -> str | None:
+    """The fingerprint of the encoder that made a file (`embedding_head`); None for vectors from elsewhere."""
+    head = embedding_head(path, schema)
+    return None if head is None else str(head["encoder"])
 
 
 class FileFaults:
@@ -119,4 +128,13 @@ def id_index(chunks: list[pa.Array], name: str, data_type: pa.DataType, faults: 
     return Vocabulary(name, kind, keys)
 
 
-__all__ = ["METADATA", "FileFaults", "encoder_of", "id_index", "vector_block", "vector_column"]
+__all__ = [
+    "METADATA",
+    "VERSION",
+    "FileFaults",
+    "embedding_head",
+    "encoder_of",
+    "id_index",
+    "vector_block",
+    "vector_column",
+]

@@ -167,6 +167,9 @@ def _rows(
             continue
         names.add(name)
         chosen: dict[str, Any] = {"backbone": kind, **PARADIGMS[paradigm]}
+        fields = EncoderConfig.model_fields  # what the config says for the other paradigms is not read by this one
+        unread = ("head_hidden",) if chosen["loss"] == "triplet" else ("mining", "margin")
+        chosen |= {name: fields[name].default for name in unread}
         chosen |= {"weights": str(weights)} if weights is not None else {}
         chosen |= {"embed_dim": int(width)} if width != NATIVE else {}
         texts = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in chosen.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,6 +97,8 @@ def embed_into(
     say(f"decoding {len(data.photos):,} photos of {len(data):,} items at {size} px")
     with photo_bar("decoding", bar) as advance:
         photos = open_photos(data, size, progress=advance)
+    if given is None:
+        run.hold_to(content_fingerprint(data, photos))
     encoder = given or _encoder(run, data, settings, photos, say, untrained, device)
     if given is not None:
         for line in data.report.lines():
@@ -137,20 +140,32 @@ def _encoder(
     untrained: bool,
     device: str | None,
 ) -> GalleryEncoder:
-    folder, checkpoint = run.path / ENCODER, run.path / "checkpoint"
-    if folder.is_dir():  # a killed run had come this far
-        return GalleryEncoder.load(folder)
+    folder, checkpoint, cache = run.path / ENCODER, run.path / "checkpoint", run.path / "cache"
     bar = False if say.quiet else None
-    if untrained:
+    if folder.is_dir():  # a killed run had come this far
+        encoder = GalleryEncoder.load(folder)
+    elif untrained:
         encoder = GalleryEncoder.untrained(data, settings, photos=photos, progress=bar, device=device, log=say)
     else:
         say("training the encoder")
         encoder = GalleryEncoder.fit(
-            data, settings, photos=photos, checkpoint=checkpoint, progress=bar, device=device, log=say
+            data, settings, photos=photos, folder=cache, checkpoint=checkpoint, progress=bar, device=device, log=say
         )
-    encoder.save(folder)
-    shutil.rmtree(checkpoint, ignore_errors=True)
+    if not folder.is_dir():
+        encoder.save(folder)
+    for done in (checkpoint, cache):
+        shutil.rmtree(done, ignore_errors=True)
     return encoder
+
+
+def content_fingerprint(data: GalleryData, photos: PhotoSource) -> str:
+    """sha256 of all that an encoder is learned from: photos, whose they are, and the attributes and groups of items."""
+    digest = hashlib.sha256(photos.fingerprint.encode())
+    names = [data.schema.item, *data.schema.task_columns, *filter(None, [data.schema.table.group])]
+    for name in names:
+        digest.update(name.encode())
+        digest.update(pd.util.hash_pandas_object(data.items.column(name).to_pandas(), index=False).to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _fill_in(data: GalleryData, embeddings: Embeddings, written: Path, say: Log) -> None:

@@ -3,7 +3,7 @@
 run.json           the command, its data set and its settings
 metrics.json       what was found
 report.html        the same, to be read
-checkpoint/, fits/   only `embed`, `probe` and `ablate`: what lets a killed run go on
+checkpoint/, cache/, fits/   only `embed`, `probe` and `ablate`: what lets a killed run go on
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from features import Fault, InputError
 from features.gallery.artifact import read_json
 from galleryrank.console import Log
 
-RECORD = "run.json"
+RECORD, DATA = "run.json", "data"
 PACKAGES = ("galleryrank", "torch", "numpy", "pyarrow", "pillow")
 
 
@@ -60,10 +60,27 @@ class GalleryRun:
                 )
             if (path / "report.html").is_file():
                 raise InputError(Fault("holds this very run, finished: choose another --out", path))
+            if DATA in before:
+                run = cls(path, {**run.record, DATA: before[DATA]})
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(Fault("is not empty and holds no such run: choose another --out", path))
         path.mkdir(parents=True, exist_ok=True)
         write_metrics_json(own, run.record)
+        return run
+
+    def hold_to(self, data: str) -> GalleryRun:
+        """Record the fingerprint of what is learned from; a run that was killed must not go on with something else.
+
+        Raises
+        ------
+        InputError
+            The run began with other photos or attributes.
+        """
+        if self.record.get(DATA, data) != data:
+            message = "holds an unfinished run whose photos or attributes have changed since: choose another --out"
+            raise InputError(Fault(message, self.path))
+        run = GalleryRun(self.path, {**self.record, DATA: data})
+        write_metrics_json(self.path / RECORD, run.record)
         return run
 
     def finish(

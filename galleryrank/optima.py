@@ -61,7 +61,7 @@ def _fitted(
     say(f"training on all tasks at once, {loss.replace('_', '-')} loss")
     encoder = GalleryEncoder.fit(
         data,
-        config.model_copy(update={"loss": loss}),
+        config.with_loss(loss),
         rows=rows,
         photos=training.photos,
         checkpoint=folder / "checkpoint",

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from features import Dataset, Fault, InputError
+from features import Dataset, Fault, InputError, Schema
 from features.duplicates import pair_hashes
 from ranking import Ranker, Utility
 
@@ -132,9 +132,11 @@ class RunDirectory:
 
 
 def log_part(schema: dict[str, Any]) -> dict[str, Any]:
-    """A recorded description without the photos and [gallery], on which no ranker depends (`Schema.log_dict`)."""
-    files = {name: value for name, value in schema.get("files", {}).items() if name != "photos"}
-    return {**{name: value for name, value in schema.items() if name != "gallery"}, "files": files}
+    """`Schema.log_dict` of a recorded description; one that this version refuses stays as it is: it equals no other."""
+    try:
+        return Schema.from_dict(schema).log_dict()
+    except InputError:
+        return schema
 
 
 def _role_part(schema: dict[str, Any]) -> dict[str, Any]:

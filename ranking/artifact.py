@@ -39,7 +39,7 @@ from ranking.scorer import NetworkScorer, Scorer
 from ranking.utility import Utility
 from ranking.vectors import describe_vectors
 
-FORMAT = 1
+FORMAT = 2  # 1 had no `vector_scale` and one tree column less for a query
 TENSORS, MANIFEST = "model.safetensors", "manifest.json"
 DOCUMENTS = (TENSORS, "config.json", "encoders.json", "calibration.json", "utility.json", "metrics.json", "README.md")
 DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.bool: "BOOL"}  # safetensors' names

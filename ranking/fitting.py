@@ -24,6 +24,7 @@ from features import (
     negative_sample_mask,
     raise_faults,
 )
+from features.schema_rules import schema_faults
 from ranking.boosted import fit_boosters
 from ranking.calibration import Calibration, fit_refits
 from ranking.config import RankerConfig
@@ -86,10 +87,13 @@ def prepare(dataset: Dataset, config: RankerConfig, log: Callable[[str], None]) 
     coverage = vector_coverage(train.inputs)
     if coverage:
         log(coverage_text(coverage, "training rows"))
-        if not coverage["item"]:
-            raise InputError(
-                Fault("holds no item of the training rows: are its ids those of the log?", dataset.vector_file)
-            )
+        query = dataset.schema.columns.query_item
+        unmatched = {
+            "item": "holds no item of the training rows: are its ids those of the log?",
+            "query": f"holds no query item of the training rows: are its ids those of the log's column `{query}`? "
+            "Where no row has a query, leave [columns].query_item out",
+        }
+        raise_faults([Fault(unmatched[part], dataset.vector_file) for part, share in coverage.items() if not share])
     if train.refused or held_out.refused:
         log(
             f"younger than their heads' maturity and left out: {train.refused:,} training rows, "
@@ -148,8 +152,13 @@ def fit_prepared(
 
 
 def check_config(schema: Schema, config: RankerConfig) -> None:
-    """Refuse what cannot be right before any row is read, all of it at once."""
-    faults, heads = [], schema.head_names
+    """Refuse what cannot be right before any row is read, all of it at once.
+
+    A schema is checked when it is built, but pydantic's `model_copy` and `model_construct` check nothing: every trainer
+    passes here, so that none learns from a held-out column or a label however its schema was made.
+    """
+    faults: list[str] = []
+    heads = schema.head_names
     single = config.objective == "importance"
     if not single and (config.negative_rate < 1.0 or schema.sampling is not None):
         faults += _reason(lambda: require_any_head(heads, mode=config.correction, any_head=True))
@@ -169,7 +178,7 @@ def check_config(schema: Schema, config: RankerConfig) -> None:
         faults += [f"`utility`: {r}" for r in _reason(lambda: Utility.from_mapping(config.utility).check(signs))]
     if config.task_weights and config.task_weighting != "fixed":
         faults.append(f'`task_weights` are read with task_weighting = "fixed" only, got "{config.task_weighting}"')
-    raise_faults([Fault(message) for message in faults])
+    raise_faults([*schema_faults(schema), *(Fault(message) for message in faults)])
 
 
 def check_sampling(schema: Schema, config: RankerConfig, report: ValidationReport) -> None:

@@ -16,39 +16,141 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from galleries import Matrix, Refitted, Rows, photo_features, pooled
+from measures import (
+    COVER,
+    MEAN,
+    ORDER_FREE,
+    Study,
+    measure_category,
+    measure_neighbours,
+    measure_numbers,
+    measure_trained,
+    say,
+)
 
-from evaluation.clusters import Clusters, clustered_standard_error
-from evaluation.estimate import Estimate
-from evaluation.gallery.probe import FrozenArm, HoldoutProbe
-from evaluation.gallery.probe_design import ALL_LABELS, ProbeDesign
-from evaluation.gallery.probe_result import MAJORITY, verdict
-from evaluation.gallery.threads import one_thread
-from evaluation.gallery.value_probe import ALPHAS, probe_values
+from evaluation.gallery.probe_result import MAJORITY
 from evaluation.metrics_json import jsonable, write_metrics_json
-from evaluation.proper_scores import ratio_of_sums
-from features.gallery import EncoderConfig, GalleryData, GalleryEncoder, open_photos
-from features.gallery.source import PhotoSource
-from features.gallery.store import Embeddings
-from galleryrank.exits import run
-from galleryrank.settings import load_config
+from galleryrank.exits import REGRESSION, run
 
-HERE = Path(__file__).parent
-ORDER_FREE, COVER, MEAN, ALONE = "mean, max and deviation", "mean, and the cover photo", "mean", "cover photo alone"
 ASKED = {ORDER_FREE: 0.70, COVER: 0.74}  # of the category's accuracy
-ASKED_R2 = 0.132
-ELSE = ("guests", "bedrooms", "amenities_count", "rating_mean")
-NEIGHBOURS = [(128, True, True), (160, True, True), (192, True, True), (192, False, True), (192, True, False),
-              (192, False, False)]  # fmt: skip
-TRAINED = {  # settings -> name, seeds of folds, the frozen arm it starts from (photo size)
-    "multitask.toml": ("multi-task, a linear layer", 3, 192),
-    "triplet.toml": ("triplets, a linear layer", 3, 192),
-    "last_block.toml": ("multi-task, last block", 1, 128),
-}
+ASKED_R2 = 0.132  # of the log-price, from the mean
+
+
+def table(header: list[str], rows: list[list[str]]) -> None:
+    """Print a Markdown table."""
+    print("| " + " | ".join(header) + " |")
+    print("|" + "---|" * len(header))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print()
+
+
+def shown(row: Any, value: str, prefix: str = "", sign: str = "") -> str:
+    """A number with its interval."""
+    return f"{row[value]:{sign}.3f} [{row[f'{prefix}low']:{sign}.3f}, {row[f'{prefix}high']:{sign}.3f}]"
+
+
+def print_category(accuracy: pd.DataFrame, control: pd.DataFrame) -> bool:
+    """Table 1; whether its claims hold."""
+    print("## The held-out category, five classes, from frozen vectors\n")
+    rows, holds = [], True
+    for row in accuracy.to_dict("records"):
+        asked, deviation = ASKED.get(row["arm"]), "" if row["arm"] == MAJORITY else f"{row['seed_sd']:.3f}"
+        holds &= asked is None or row["accuracy"] > asked
+        rows.append([row["arm"], shown(row, "accuracy"), deviation, "" if asked is None else f"{asked:.2f}"])
+    table(["vector", "accuracy", "deviation over seeds", "asked for: above"], rows)
+    chance = control.to_dict("records")
+    print(
+        "Labels shuffled before training: "
+        + "; ".join(f"{row['arm']} {row['accuracy']:.3f} (majority {row['majority']:.3f})" for row in chance)
+        + f". {'At chance' if all(row['at_chance'] for row in chance) else 'NOT AT CHANCE: the folds leak'}.\n"
+    )
+    return holds and all(row["at_chance"] for row in chance)
+
+
+def print_numbers(prices: pd.DataFrame, others: pd.DataFrame, rated: pd.DataFrame) -> bool:
+    """Table 2; whether its claim holds."""
+    print("## Numbers, from frozen vectors: R2 of a ridge regression\n")
+    price_rows = [[f"log of the price, from {row['arm']}", row] for row in prices.to_dict("records")]
+    other_rows = [[f"{row['arm']}, from {MEAN}", row] for row in others.to_dict("records")]
+    table(
+        ["", "listings", "R2"],
+        [[words, str(row["items"]), shown(row, "r2")] for words, row in [*price_rows, *other_rows]],
+    )
+    row = rated.iloc[0]
+    print(
+        f"Guests' mean rating above its median, from {MEAN}: accuracy less that of the more frequent side "
+        f"{shown(row, 'difference', sign='+')}.\n"
+    )
+    price = float(prices.set_index("arm").loc[MEAN, "r2"])
+    return price > ASKED_R2
+
+
+def print_neighbours(rows: pd.DataFrame) -> None:
+    """Table 3."""
+    print("## Other settings, one seed of folds\n")
+    yes = {True: "yes", False: "no"}
+    table(
+        ["pixels", "root", "mirror", f"category, {ORDER_FREE}", f"category, {COVER}", f"R2 of the log-price, {MEAN}"],
+        [
+            [str(r["photo_size"]), yes[r["root"]], yes[r["mirror"]], f"{r[ORDER_FREE]:.3f}", f"{r[COVER]:.3f}",
+             f"{r['r2']:.3f}"]
+            for r in rows.to_dict("records")
+        ],
+    )  # fmt: skip
+
+
+def print_trained(rows: pd.DataFrame) -> None:
+    """Table 4."""
+    print("## Encoders trained on price, guests, bedrooms, amenities and country, anew for every fold\n")
+    table(
+        ["encoder", "seeds", "category", "less the frozen one", "R2 of the log-price", "less the frozen one"],
+        [
+            [f"{r['arm']}, {r['photo_size']} px", str(r["seeds"]), shown(r, "accuracy"),
+             shown(r, "gain_difference", "gain_", "+"), shown(r, "r2_value", "r2_"),
+             shown(r, "r2_difference", "r2_difference_", "+")]
+            for r in rows.to_dict("records")
+        ],
+    )  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, write compare.json; 1 where a claim does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="what prepare.py wrote")
+    parser.add_argument("frozen", type=Path, help="a run of `galleryrank embed --untrained` by frozen.toml")
+    parser.add_argument("--weights", type=Path, required=True, help="of SqueezeNet 1.1")
+    parser.add_argument("--out", type=Path, default=Path("runs/airbnb/compare"))
+    parser.add_argument("--seeds", type=int, default=3, help="divisions into folds")
+    parser.add_argument("--jobs", type=int, default=2, help="threads, and probes at a time")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.jobs)
+    given.out.mkdir(parents=True, exist_ok=True)
+    study = Study(given.data, given.frozen, given.out, given.seeds, given.jobs)
+    labels = study.category()
+    say(f"{len(labels)} listings in {len(set(study.data.groups))} groups, {len(study.data.photos):,} photos")
+    accuracy, control = measure_category(study)
+    holds = print_category(accuracy, control)
+    prices, others, rated = measure_numbers(study)
+    holds &= print_numbers(prices, others, rated)
+    neighbours = measure_neighbours(study)
+    print_neighbours(neighbours)
+    trained = measure_trained(study, given.weights)
+    print_trained(trained)
+    found = {
+        "category": accuracy, "control": control, "price": prices, "others": others, "rating": rated,
+        "neighbours": neighbours, "trained": trained, "holds": holds,
+    }  # fmt: skip
+    write_metrics_json(given.out / "compare.json", jsonable(found))
+    print("All four claims hold." if holds else "A CLAIM DOES NOT HOLD.")
+    say(f"-> {given.out / 'compare.json'}")
+    return 0 if holds else REGRESSION
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -89,7 +89,9 @@ def dataset_toml(folder: Path, out: Path) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, metavar="SHARED_DATA_DIR", help="folder with listings.parquet, photos.parquet")
+    parser.add_argument(
+        "data", type=Path, metavar="SHARED_DATA_DIR", help="folder with listings.parquet, photos.parquet"
+    )
     parser.add_argument("out", type=Path, metavar="OUT_DIR", help="where to write items.parquet and dataset.toml")
     given = parser.parse_args(arguments)
     items = prepare(given.data)

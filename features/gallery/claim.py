@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from features.gallery.artifact import read_json, write_json
+import numpy as np
+import torch
+from torch import Tensor
+
+from features.errors import InputError
+from features.gallery.artifact import fsync, read_json, write_json
 from features.gallery.config import EncoderConfig
 from features.gallery.source import PhotoSource
 from features.gallery.tasks import GalleryTasks
@@ -16,32 +23,55 @@ from multitask import CheckpointError
 CLAIM = "encoder.json"
 
 
-def claim_checkpoint(folder: Path, config: EncoderConfig, tasks: GalleryTasks, photos: PhotoSource) -> None:
+def claim_checkpoint(
+    folder: Path,
+    config: EncoderConfig,
+    tasks: GalleryTasks,
+    photos: PhotoSource,
+    labels: Tensor,
+    rows: Mapping[str, np.ndarray],
+) -> None:
     """Mark an empty folder as this run's, and refuse one that is another's.
 
     Two networks may have the same tensors and differ in how they pool or batch. The settings of the training itself
     are compared by `multitask.fit`.
 
+    Parameters
+    ----------
+    labels : Tensor `(V, T)`
+        Of all items; those of `rows` are compared.
+    rows : mapping from name to array `(n,)`
+        The items of each part of the training, such as "train" and "validation".
+
     Raises
     ------
     CheckpointError
-        Naming what differs.
+        Naming what differs, or that the mark cannot be read.
     """
     own: dict[str, Any] = {
         "config": config.model_dump(mode="json", exclude={"training"}),
         "tasks": hashlib.sha256(json.dumps(tasks.to_state()).encode()).hexdigest(),
         "photos": photos.fingerprint,
     }
+    for part, numbers in rows.items():
+        own[f"{part} rows"] = hashlib.sha256(numbers.astype(np.int64).tobytes()).hexdigest()
+        own[f"{part} labels"] = hashlib.sha256(labels[torch.from_numpy(numbers)].numpy().tobytes()).hexdigest()
     path = folder / CLAIM
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, own)
+        part = path.with_name(f".{path.name}.part")
+        write_json(part, own)
+        fsync(part)
+        os.replace(part, path)
         return
-    found = read_json(path)
+    try:
+        found = read_json(path)
+    except InputError as error:
+        raise CheckpointError(f"{error}; delete the folder {folder} or choose another to start anew") from error
     found = found if isinstance(found, dict) else {}
     settings = found.get("config")
     theirs = settings if isinstance(settings, dict) else {}
-    differing = [name for name in ("tasks", "photos") if found.get(name) != own[name]]
+    differing = [name for name in own if name != "config" and found.get(name) != own[name]]
     differing += [f"config.{name}" for name, value in own["config"].items() if theirs.get(name) != value]
     if differing:
         raise CheckpointError(

@@ -96,9 +96,31 @@ class EncoderConfig(_Section):
             faults.append('mirror needs the photos themselves: cache = "none"')
         if self.training.batch_size != TrainingConfig().batch_size:
             faults.append("training.batch_size is not read: batches are cut by photo_budget")
+        if (self.training.monitor, self.training.direction) != ("validation_loss", "min"):
+            faults.append(
+                'training.monitor and training.direction must be "validation_loss" and "min": an encoder has no other, '
+                f'got "{self.training.monitor}" and "{self.training.direction}"'
+            )
+        for name, needs in self._unread():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                faults.append(f"{name} is read with {needs} only: leave it out")
         fixed = self.train == "none" and self.embed_dim is None and self.pooling in ("mean", "max", "mean_max_std")
         if self.loss == "triplet" and fixed:
             faults.append('loss = "triplet" has nothing to train: train = "none" without embed_dim or learned pooling')
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def with_loss(self, loss: str) -> EncoderConfig:
+        """The same with another loss, without the options that only the present one reads."""
+        values = self.model_dump()
+        for name in ("mining", "margin", "head_hidden") if "triplet" in (loss, self.loss) and loss != self.loss else ():
+            del values[name]
+        return type(self).model_validate(values | {"loss": loss})
+
+    def _unread(self) -> list[tuple[str, str]]:
+        """The options that nothing reads beside the others, and with what they would be."""
+        unread = [("cache_precision", 'cache = "prefix"')] if self.cache == "none" else []
+        if self.loss == "triplet":
+            return [*unread, ("head_hidden", "the heads of another loss than triplets")]
+        return [*unread, ("mining", 'loss = "triplet"'), ("margin", 'loss = "triplet"')]

@@ -13,7 +13,7 @@ from features.gallery.cutting import cut_evenly
 from features.gallery.photos import PhotoIndex, index_photos
 from features.gallery.report import PhotoReport
 from features.gallery.schema import GallerySchema
-from features.gallery.tables import attempt, column_types, read_items, read_table, type_faults
+from features.gallery.tables import attempt, column_types, holdout_faults, read_items, read_table, type_faults
 from features.ids import hash_ids, mix
 from features.reading import resolve_files, rows_of
 from features.schema_rules import same_column
@@ -67,6 +67,7 @@ class GalleryData:
         item_types = column_types(faults, item_files, schema.item_columns, schema.item_holdout)
         photo_types = column_types(faults, photo_files, photo_columns)
         faults += type_faults(schema, item_files, item_types, photo_files, photo_types)
+        faults += [] if faults else holdout_faults(schema, item_files, item_types)
         items_at = [] if faults else [(file, rows_of(file)) for file in item_files]
         items = None if faults else read_items(faults, item_files, item_types, schema)
         if items is None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from features.errors import Fault, InputError
+from features.errors import Fault, InputError, raise_faults
 from features.gallery.bars import Advance, photo_bar
 from features.gallery.batches import GalleryBatch, ranges, sequential_batches
 from features.gallery.data import GalleryData
@@ -23,6 +23,7 @@ from features.gallery.fitting import embed_batch
 from features.gallery.inference import inference_network
 from features.gallery.network import GalleryNetwork
 from features.gallery.packed import PackedGalleries
+from features.gallery.rows import chosen_rows
 from features.gallery.source import PhotoSource, open_photos
 from features.gallery.store import Embeddings
 from multitask import default_device
@@ -58,6 +59,7 @@ def embedded(encoder: GalleryEncoder, vectors: Vectors) -> Embeddings:
 def network_vectors(
     network: GalleryNetwork,
     batches: Iterable[GalleryBatch],
+    galleries: int = 0,
     *,
     stored: bool = False,
     progress: Advance | None = None,
@@ -69,20 +71,29 @@ def network_vectors(
     ----------
     network : GalleryNetwork
         In evaluation mode, on the batches' device.
+    galleries : int
+        How many there are, n, where it is known: memory then holds their vectors once.
     stored : bool
         The batches hold outputs of the frozen prefix.
     progress, photos
         Called with the photos done and `photos`, how many there are.
     """
     network, done = inference_network(network), 0
-    vectors, rows = [torch.empty(0, network.dim, dtype=torch.float64)], [torch.empty(0, dtype=torch.int64)]
+    vectors, rows, end = (
+        torch.empty(galleries, network.dim, dtype=torch.float64),
+        [torch.empty(0, dtype=torch.int64)],
+        0,
+    )
     for batch in batches:
-        vectors.append(embed_batch(network, batch, stored=stored).double().cpu())
+        start, end = end, end + len(batch.rows)
+        if end > len(vectors):
+            vectors = torch.cat([vectors, vectors.new_empty(end, network.dim)])  # at least twice as many
+        vectors[start:end] = embed_batch(network, batch, stored=stored)
         rows.append(batch.rows.cpu())
         done += len(batch.galleries.pixels)
         if progress is not None:
             progress(done, photos)
-    return torch.cat(vectors), torch.cat(rows).numpy()
+    return vectors[:end], torch.cat(rows).numpy()
 
 
 def standardisation(vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,24 +127,27 @@ def vectors_of_data(
     """The galleries of a data set; see `GalleryEncoder.embed`."""
     data = data if isinstance(data, GalleryData) else GalleryData.open(data)
     say, size = log or (lambda _: None), encoder.preprocessing.size
-    cap = data.schema.table.max_photos
-    if cap != encoder.max_photos:
-        message = f"must be {encoder.max_photos}, as when the encoder was trained"
-        raise InputError(Fault(message, key="[gallery].max_photos", value=cap))
+    raise_faults(
+        Fault(f"must be {then}, as when the encoder was trained", key=f"[gallery].{name}", value=now)
+        for name, then in (("max_photos", encoder.max_photos), ("max_pixels", encoder.max_pixels))
+        if (now := getattr(data.schema.table, name)) != then
+    )
+    items = chosen_rows(rows, len(data))
     if photos is None:
         with photo_bar("decoding", progress) as advance:
             photos = open_photos(data, size, progress=advance)
     check_source(photos, data, size)
     for line in data.report.lines():
         say(line)
-    items = np.arange(len(data)) if rows is None else np.asarray(rows, np.int64)
     sound, offsets = data.photos.galleries(photos.sound)
     counts = np.diff(offsets)[items]
     with photo_bar("embedding", progress) as advance:
         where = torch.device(device) if device is not None else default_device()
         network = encoder.network.to(where).eval()
         batches = sequential_batches(photos, data.photos, items, encoder.config.photo_budget, device=where)
-        raw, embedded_rows = network_vectors(network, batches, progress=advance, photos=int(counts.sum()))
+        raw, embedded_rows = network_vectors(
+            network, batches, int((counts > 0).sum()), progress=advance, photos=int(counts.sum())
+        )
     without = int((counts == 0).sum())
     say(f"{len(embedded_rows):,} galleries embedded" + (f", {without:,} without a sound photo" if without else ""))
     if not len(embedded_rows):
@@ -154,23 +168,32 @@ def vectors_of_galleries(
     """Galleries as bytes, treated as those of a data set: repeated photos once, the first `max_photos`, sound ones."""
     if isinstance(galleries, bytes) or any(isinstance(gallery, bytes) for gallery in galleries):
         raise InputError("galleries must be lists of photos, each the bytes of a file; got photos: wrap them in a list")
+    chosen = chosen_rows(rows, len(galleries)).tolist()
+    for place in chosen:
+        for photo in galleries[place]:
+            if photo is not None and not isinstance(photo, bytes):
+                raise InputError(
+                    "photos must be the bytes of their files, as Path.read_bytes() gives them; "
+                    f"got {type(photo).__name__} in gallery {place}"
+                )
     size, budget = encoder.preprocessing.size, encoder.config.photo_budget
     where = torch.device(device) if device is not None else default_device()
     network = inference_network(encoder.network.to(where))
     digest, masked = hashlib.sha256(), Counter[str]()
     places: list[int] = []
     waiting: list[Tensor] = []  # galleries (n, 3, S, S) that make the next batch
-    vectors = [torch.empty(0, network.dim, dtype=torch.float64)]
+    vectors, done = torch.empty(len(chosen), network.dim, dtype=torch.float64), 0
 
     def read(content: bytes) -> DecodedPhoto:
         return read_photo(content, size, max_pixels=encoder.max_pixels)
 
     def flush() -> None:
+        nonlocal done
         if waiting:
-            vectors.append(network.embed(PackedGalleries.from_list(waiting).to(where)).double().cpu())
+            vectors[done : done + len(waiting)] = network.embed(PackedGalleries.from_list(waiting).to(where))
+            done += len(waiting)
             waiting.clear()
 
-    chosen = range(len(galleries)) if rows is None else [int(row) for row in rows]
     with ThreadPoolExecutor() as pool, torch.no_grad():
         for place in chosen:
             contents = list(dict.fromkeys(galleries[place][: encoder.max_photos]))
@@ -195,7 +218,7 @@ def vectors_of_galleries(
     if not places:
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in masked.items()) or "no photos given"
         raise InputError(f"no gallery has a sound photo to embed ({reasons})")
-    return Vectors(np.array(places, np.int64), torch.cat(vectors), digest.hexdigest(), "gallery")
+    return Vectors(np.array(places, np.int64), vectors[:done], digest.hexdigest(), "gallery")
 
 
 def check_source(photos: PhotoSource, data: GalleryData, size: int) -> None:
@@ -212,6 +235,10 @@ def check_source(photos: PhotoSource, data: GalleryData, size: int) -> None:
         raise ValueError(f'`photos` must be resized by "stretch", as every encoder does, got {photos.resize!r}')
     if len(photos) != len(data.photos):
         raise ValueError(f"`photos` must be the data's {len(data.photos)} photos, got {len(photos)}")
+    if not photos.index.same_photos(data.photos):
+        raise ValueError(
+            f"`photos` must be the data's {len(data.photos)} photos, got as many of other files, rows or items"
+        )
 
 
 def _ids(data: GalleryData, rows: np.ndarray) -> np.ndarray:

@@ -95,12 +95,12 @@ class GalleryEncoder:
         config : EncoderConfig, optional
             None = the defaults.
         rows : array `(n,)`, optional
-            Rows of the items table to learn from; None = all. The others stay unseen, for a test.
+            Rows of the items table to learn from, or a mask `(V,)`; None = all. The others stay unseen, for a test.
         photos : PhotoSource, optional
             The data's photos where they have been decoded already, at the network's size; for several fits.
         folder : Path, optional
-            Where decoded photos and the outputs of a frozen prefix are kept; the latter are found there again by the
-            next fit. None = memory, or temporary files.
+            Where the decoded photos are kept if they take more than 8 GB, and the outputs of a frozen prefix, which
+            the next fit finds there again. None = such photos are decoded on demand, and the outputs kept in memory.
         checkpoint : Path, optional
             A folder in which training can be resumed to the same bits after a kill.
         progress : bool, callable or None
@@ -162,20 +162,25 @@ class GalleryEncoder:
             A data set; or galleries as the bytes of their photos (seed photos of a search, a guest's photo), whose ids
             are their places 0, 1, ...
         rows : array `(n,)`, optional
-            Rows of the items table, or places; None = all.
+            Rows of the items table, or places, none of them twice; or a mask; None = all.
         photos, progress, device, log
             As for `fit`.
 
         Raises
         ------
         InputError
-            No gallery has a sound photo; the data set's cap of photos is not the encoder's; the data cannot be used.
+            No gallery has a sound photo; the data set's caps of photos or pixels are not the encoder's; the data cannot
+            be used; photos of galleries are no bytes.
+        ValueError
+            `rows` are no such rows; `photos` are not those of the data, or given with galleries.
         """
         from features.gallery.embedding import embedded, vectors_of_data, vectors_of_galleries
 
         if isinstance(data, GalleryData | Path | str):
             vectors = vectors_of_data(self, data, rows, photos=photos, progress=progress, device=device, log=log)
         else:
+            if photos is not None:
+                raise ValueError("`photos` must be None for galleries of bytes: they are the photos")
             vectors = vectors_of_galleries(self, data, rows, device=device, log=log)
         return embedded(self, vectors)
 

@@ -25,9 +25,10 @@ from features.gallery.embedding import check_source, network_vectors, standardis
 from features.gallery.fitting import WEIGHTINGS, fit_network
 from features.gallery.network import GalleryNetwork
 from features.gallery.prefix_cache import PrefixCache
+from features.gallery.rows import chosen_rows
 from features.gallery.source import PhotoSource, open_photos
 from features.gallery.tasks import GalleryTasks
-from features.gallery.triplets import TripletLoss, triplet_classes
+from features.gallery.triplets import FixedTriplets, TripletLoss, triplet_classes
 from multitask import History, Uncertainty, default_device, make_weighting, rank
 from multitask.distributed import copy_from_first
 from multitask.progress import Reporter
@@ -72,8 +73,10 @@ def fit_encoder(
     labels, weighting = made.tasks.labels(made.data), _weighting(made)
     if isinstance(weighting, TripletLoss):
         labels = triplet_classes(made.tasks.tasks, labels, made.train)
+        _check_triplets(labels[torch.from_numpy(made.validation)])
     if checkpoint is not None and rank() == 0:
-        claim_checkpoint(Path(checkpoint), config, made.tasks, made.photos)
+        parts = {"train": made.train, "validation": made.validation}
+        claim_checkpoint(Path(checkpoint), config, made.tasks, made.photos, labels, parts)
     cache = _cache(made, folder, progress) if config.cache == "prefix" else None
     batches = _batches(made, cache, labels)
     source = made.photos if cache is None else cache
@@ -132,7 +135,8 @@ def _prepare(
     except ValueError as error:
         raise InputError(str(error)) from error
     if rows is not None:
-        train, validation = (side[np.isin(side, rows)] for side in (train, validation))
+        chosen = chosen_rows(rows, len(data), repeats=True)
+        train, validation = (side[np.isin(side, chosen)] for side in (train, validation))
     tasks = GalleryTasks.fit(data, train)
     network = build_network(config, tasks)
     size = network.backbone.preprocessing.size
@@ -159,6 +163,15 @@ def _weighting(made: _Prepared) -> Any:
     if config.loss == "triplet":
         return TripletLoss(config.mining, config.margin)
     return make_weighting(WEIGHTINGS[config.loss], made.tasks.tasks)
+
+
+def _check_triplets(classes: Tensor) -> None:
+    """Refuse galleries `(n, T)` to stop on that have no triplet: their loss would be the mean of nothing."""
+    if not len(FixedTriplets.draw(classes.double().numpy(), per_attribute=1)):
+        raise InputError(
+            f'loss = "triplet": none of {classes.shape[1]} attributes has two galleries of one class and one of another '
+            f"among the {len(classes)} galleries to stop on; give more items or a larger `validation`"
+        )
 
 
 def _augmentation(config: EncoderConfig) -> Augmentation | None:
@@ -237,7 +250,7 @@ def _finished(
     network = made.network.to(made.device).eval()
     source = made.photos if cache is None else cache
     batches = sequential_batches(source, made.data.photos, made.train, made.config.photo_budget, device=made.device)
-    vectors, _ = network_vectors(network, batches, stored=cache is not None)
+    vectors, _ = network_vectors(network, batches, len(made.train), stored=cache is not None)
     if not bool(torch.isfinite(vectors).all()):
         raise InputError("the encoder's vectors must be finite, got NaN or infinities: are its weights sound?")
     mean, std = standardisation(vectors)

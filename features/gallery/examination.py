@@ -139,7 +139,7 @@ def content_of(place: bytes | Path | tuple[Path, int] | None) -> tuple[bytes | N
         return place.read_bytes(), None
     except FileNotFoundError:
         return None, decoding.FILE_NOT_FOUND
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a NUL byte
         return None, decoding.UNREADABLE
 
 

@@ -79,6 +79,7 @@ def fit_network(
     weighting.to(where)
     if isinstance(weighting, TripletLoss) and network.heads is not None:
         network.heads.requires_grad_(False)  # no loss reaches them
+    drawn: list[FixedTriplets] = []  # at the first epoch, for all of them
 
     def loss(model: nn.Module, batch: GalleryBatch) -> Tensor:
         vectors = embed_batch(network, batch, stored=stored)
@@ -91,7 +92,7 @@ def fit_network(
     def validate(model: nn.Module) -> Mapping[str, float]:
         held_out = () if validation is None else validation()
         if isinstance(weighting, TripletLoss):
-            return {VALIDATION_LOSS: _triplet_loss(network, held_out, weighting, config.seed, stored)}
+            return {VALIDATION_LOSS: _triplet_loss(network, held_out, weighting, config.seed, stored, drawn)}
         losses, counts = mean_losses(network, held_out, stored=stored)
         return {VALIDATION_LOSS: float(weighting(losses, counts))}
 
@@ -134,15 +135,21 @@ def mean_losses(
 
 @torch.no_grad()
 def _triplet_loss(
-    network: GalleryNetwork, batches: Iterable[GalleryBatch], loss: TripletLoss, seed: int, stored: bool
+    network: GalleryNetwork,
+    batches: Iterable[GalleryBatch],
+    loss: TripletLoss,
+    seed: int,
+    stored: bool,
+    drawn: list[FixedTriplets],
 ) -> float:
-    """The loss of fixed triplets: the same ones at every epoch, as they follow from the labels and the seed."""
+    """The loss of fixed triplets, those in `drawn`; where it is empty they are drawn, from the labels and the seed."""
     vectors, classes = [], []
     for batch in batches:
         vectors.append(embed_batch(network, batch, stored=stored))
         classes.append(batch.labels)
-    triplets = FixedTriplets.draw(torch.cat(classes).double().cpu().numpy(), seed=seed)
-    return triplets.loss(torch.cat(vectors), loss.margin)
+    if not drawn:
+        drawn.append(FixedTriplets.draw(torch.cat(classes).double().cpu().numpy(), seed=seed))
+    return drawn[0].loss(torch.cat(vectors), loss.margin)
 
 
 __all__ = ["VALIDATION_LOSS", "embed_batch", "fit_network", "mean_losses"]

@@ -73,50 +73,5 @@ class PackedGalleries:
             self.pixels.to(device, non_blocking=non_blocking), self.offsets.to(device, non_blocking=non_blocking)
         )
 
-    def select_photos(self, keep: Tensor) -> PackedGalleries:
-        """The galleries with only the photos for which `keep` `(sum N_i,)` bool is set; galleries may become empty.
 
-        Examples
-        --------
-        >>> galleries = PackedGalleries.from_list([torch.zeros(2, 3, 4, 4), torch.ones(1, 3, 4, 4)])
-        >>> galleries.select_photos(torch.tensor([False, True, True])).offsets.tolist()
-        [0, 1, 2]
-        """
-        if keep.shape != (len(self.pixels),) or keep.dtype != torch.bool:
-            raise ValueError(f"`keep` must be ({len(self.pixels)},) bool, got {tuple(keep.shape)} {keep.dtype}")
-        before = torch.cat([keep.new_zeros(1, dtype=torch.int64), keep.cumsum(0)])
-        return PackedGalleries(self.pixels[keep], before[self.offsets])
-
-
-def pad(embeddings: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """Galleries side by side for attention: only embeddings are padded, which are small beside the photos.
-
-    Parameters
-    ----------
-    embeddings : Tensor
-        `(sum N_i, D)`, one row per photo.
-    offsets : Tensor
-        `(B + 1,)` int64.
-
-    Returns
-    -------
-    padded : Tensor
-        `(B, max N_i, D)`, zeros where a gallery has ended.
-    mask : Tensor
-        `(B, max N_i)` bool, True where there is a photo.
-
-    Examples
-    --------
-    >>> padded, mask = pad(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0, 1, 1, 3]))
-    >>> padded[..., 0].tolist(), mask.tolist()
-    ([[1.0, 0.0], [0.0, 0.0], [2.0, 3.0]], [[True, False], [False, False], [True, True]])
-    """
-    counts = offsets.diff()
-    longest = int(counts.max()) if len(counts) else 0
-    mask = torch.arange(longest, device=offsets.device) < counts[:, None]  # (B, Nmax)
-    padded = embeddings.new_zeros(*mask.shape, embeddings.shape[1])
-    padded[mask] = embeddings  # both run gallery by gallery, photo by photo
-    return padded, mask
-
-
-__all__ = ["PackedGalleries", "pad"]
+__all__ = ["PackedGalleries"]

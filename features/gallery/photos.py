@@ -72,6 +72,19 @@ class PhotoIndex:
         item, order = self.item_ids[int(self.item_row[photo])].as_py(), self.orders[int(photo)].as_py()
         return Example(item, order, self.files[self.file[photo]], int(self.row[photo]))
 
+    def same_photos(self, other: PhotoIndex) -> bool:
+        """Whether both say the same of which photos there are, where they lie and whose they are."""
+        if self is other:
+            return True
+        arrays = ((self.offsets, other.offsets), (self.file, other.file), (self.row, other.row))
+        return (
+            all(np.array_equal(mine, theirs) for mine, theirs in arrays)
+            and [file.resolve() for file in self.files] == [file.resolve() for file in other.files]
+            and (self.paths is None) == (other.paths is None)
+            and (self.paths is None or bool(self.paths.equals(other.paths)))
+            and bool(self.item_ids.equals(other.item_ids))
+        )
+
     def galleries(self, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The sound photos `(P',)` int64, in order, and where each item's begin `(V + 1,)`, given `sound` (P,) bool."""
         before = np.concatenate([[0], np.cumsum(sound, dtype=np.int64)])
@@ -178,7 +191,7 @@ def index_photos(
         repeated=tallied(dropped),
         over_cap=tallied(over),
         capped_galleries=int((per_item > table.max_photos).sum()),
-        no_order=tallied(order[orders.take(pa.array(order)).is_null().to_numpy(zero_copy_only=False)]),
+        no_order=tallied(order[orders.take(pa.array(order)).is_null(nan_is_null=True).to_numpy(zero_copy_only=False)]),
         empty=empty_items(np.flatnonzero(per_item == 0), item_ids, items_at),
     )
     return index, report

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -190,20 +191,25 @@ def _whole(path: Path, shape: tuple[int, ...], precision: str) -> bool:
 
 def _write(path: Path, shape: tuple[int, ...], precision: str, size: int, fill: Callable[[np.ndarray], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free
-    if size > free:
-        found = f"{size / 1e9:.1f} GB of outputs, got {free / 1e9:.1f} GB"
-        raise InputError(Fault(f"must have room for {found}", path.parent))
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        outputs = np.lib.format.open_memmap(part, mode="w+", dtype=np.dtype(precision), shape=shape)
-        fill(outputs)
-        outputs.flush()
-        del outputs
-        fsync(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    part = path.with_name(f".{path.name}.part")  # one name: what a killed run leaves there is written over
+    with part.open("ab") as own:
+        fcntl.flock(own, fcntl.LOCK_EX)  # freed by the system at a kill
+        try:
+            if _whole(path, shape, precision):  # another run had begun it, and this one has waited
+                return
+            own.truncate(0)
+            free = shutil.disk_usage(path.parent).free
+            if size > free:
+                found = f"{size / 1e9:.1f} GB of outputs, got {free / 1e9:.1f} GB"
+                raise InputError(Fault(f"must have room for {found}", path.parent))
+            outputs = np.lib.format.open_memmap(part, mode="w+", dtype=np.dtype(precision), shape=shape)
+            fill(outputs)
+            outputs.flush()
+            del outputs
+            fsync(part)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 __all__ = ["PrefixCache"]

@@ -93,7 +93,7 @@ class GallerySchema(_Part):
     columns: GalleryColumns
     gallery: GalleryTable
     _folder: Path = PrivateAttr(default=Path("."))
-    _has_log: bool = PrivateAttr(default=False)
+    _log_files: dict[str, tuple[str, ...]] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path | str) -> GallerySchema:
@@ -124,7 +124,9 @@ class GallerySchema(_Part):
             faults = [*(_fault(problem, file) for problem in error.errors(include_url=False)), *faults]
         if faults:
             raise InputError(faults)
-        schema._folder, schema._has_log = Path(folder), "impressions" in table_of(data, "files")
+        schema._folder, files = Path(folder), table_of(data, "files")
+        if "impressions" in files:
+            schema._log_files = {key: _texts(files[key]) for key in ("impressions", "users") if key in files}
         return schema
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,14 +168,24 @@ class GallerySchema(_Part):
     def item_columns(self) -> list[str]:
         """Every column that the items table must have, the id first; a log may hold the held-out ones itself."""
         group = [] if self.gallery.group is None else [self.gallery.group]
-        held = [] if self._has_log else self.item_holdout
+        held = [] if self._log_files else self.item_holdout
         return list(dict.fromkeys([self.item, *self.task_columns, *group, *held]))
+
+    @property
+    def log_files(self) -> dict[str, tuple[str, ...]]:
+        """The log's tables that may hold held-out columns, "impressions" and "users"; none without a log."""
+        return self._log_files
 
     @property
     def item_holdout(self) -> list[str]:
         """The held-out columns that can be columns of the items table: "items.star" is, "users.star" is not."""
         bare = [column.removeprefix("items.") for column in self.holdout]
         return [column for column in bare if not column.startswith(("impressions.", "users."))]
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return tuple(name for name in values if isinstance(name, str))
 
 
 def _without_the_log(data: Mapping[str, Any]) -> dict[str, Any]:

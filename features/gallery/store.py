@@ -19,10 +19,9 @@ from features.errors import Fault, InputError, raise_faults
 from features.gallery.artifact import fsync
 from features.ids import is_id_type, is_string
 from features.reading import open_parquet, unreadable
+from features.vector_reading import METADATA, VERSION, embedding_head
 from features.vectors import ItemVectors
 
-KEY = b"galleryrank.embedding"
-VERSION = 1
 VECTOR = "vector"
 ROWS = 16_384  # per row group: 32 MB of 512 float32 numbers
 
@@ -96,7 +95,7 @@ class Embeddings:
         ids = pa.array(self.ids if self.ids.dtype.kind in "iu" else self.ids.tolist())
         schema = pa.schema(
             [pa.field(self.item, ids.type), pa.field(VECTOR, pa.list_(pa.float32(), self.dim))],
-            metadata={KEY: json.dumps(head | {"sha256": _sha256(matrix)})},
+            metadata={METADATA: json.dumps(head | {"sha256": _sha256(matrix)})},
         )
         with _replaced(_matrix_path(path)) as part, part.open("wb") as file:
             np.save(file, matrix, allow_pickle=False)
@@ -149,18 +148,12 @@ def _head(path: Path) -> tuple[dict[str, Any], str]:
     """What a file's metadata says of its vectors, and the name of its id column."""
     with open_parquet(path) as file:
         schema = file.schema_arrow
-    raw = (schema.metadata or {}).get(KEY)
-    if raw is None:
-        raise InputError(Fault(f"was not made by an encoder: it has no metadata {KEY.decode()!r}", path))
-    try:
-        head = json.loads(raw)
-        kinds = {"encoder": str, "photos": str, "dim": int, "version": int, "sha256": str}
-        wrong = [name for name, kind in kinds.items() if not isinstance(head.get(name), kind)]
-    except (ValueError, AttributeError) as error:
-        raise InputError(Fault(f"metadata {KEY.decode()!r} cannot be read: {error}", path)) from error
-    faults = [Fault(f"metadata {KEY.decode()!r} must name {name!r}", path) for name in wrong]
-    if not wrong and head["version"] != VERSION:
-        faults.append(Fault(f"this version reads embedding version {VERSION} only", path, value=head["version"]))
+    head, key = embedding_head(path, schema), METADATA.decode()
+    if head is None:
+        raise InputError(Fault(f"was not made by an encoder: it has no metadata {key!r}", path))
+    kinds = {"photos": str, "dim": int, "sha256": str}
+    wrong = [name for name, kind in kinds.items() if not isinstance(head.get(name), kind)]
+    faults = [Fault(f"metadata {key!r} must name {name!r}", path) for name in wrong]
     ids = [field.name for field in schema if field.name != VECTOR and is_id_type(field.type)]
     expected = pa.list_(pa.float32(), head["dim"]) if not wrong and head["dim"] > 0 else None
     if len(ids) != 1 or VECTOR not in schema.names or schema.field(VECTOR).type != expected:

@@ -15,10 +15,11 @@ from features.errors import Fault, InputError
 from features.findings import Findings
 from features.gallery.schema import GallerySchema
 from features.ids import integers, is_id_type, is_string
-from features.reading import as_type, read_batches, rows_of, schema_of
+from features.reading import as_type, read_batches, resolve_files, rows_of, schema_of
 from features.sidetables import merged_types, missing_column
 
 ROWS = 65_536
+TABLES_OF_LOG = ("impressions", "users")
 
 
 def attempt(faults: list[Fault], function: Callable[..., Any], *args: Any) -> Any:
@@ -79,6 +80,28 @@ def type_faults(
     return found
 
 
+def holdout_faults(schema: GallerySchema, item_files: Sequence[Path], items: dict[str, pa.DataType]) -> list[Fault]:
+    """Held-out columns that no table has: a mistyped name would keep nothing from the trainers.
+
+    Without a log `schema.item_columns` has them all. With one, the log's own tables are looked at (their footers) for
+    those that the items table does not have.
+    """
+    found, columns = list[Fault](), {"items": set(items)}
+    for held in schema.holdout if schema.log_files else ():
+        table, _, name = held.rpartition(".")
+        table, name = (table, name) if table in ("items", *TABLES_OF_LOG) else ("", held)
+        if name in columns["items"] and table in ("", "items"):
+            continue
+        for key in schema.log_files.keys() - columns.keys():
+            files = attempt(found, resolve_files, schema.folder, schema.log_files[key]) or []
+            columns[key] = {n for file in files for n in attempt(found, lambda f: schema_of(f).names, file) or ()}
+        places = [table] if table else list(columns)
+        if not any(name in columns.get(place, ()) for place in places):
+            message = f"`{held}` is missing: no column of {' or '.join(places)} has that name"
+            found.append(Fault(message, item_files[0], key="[columns].holdout"))
+    return found
+
+
 def _is_binary(dtype: pa.DataType) -> bool:
     return bool(pt.is_binary(dtype) or pt.is_large_binary(dtype) or pt.is_fixed_size_binary(dtype))
 
@@ -118,4 +141,4 @@ def read_table(files: Sequence[Path], types: dict[str, pa.DataType]) -> pa.Table
     return pa.table({name: pa.chunked_array(chunks[name], dtype) for name, dtype in types.items()})
 
 
-__all__ = ["attempt", "column_types", "read_items", "read_table", "type_faults"]
+__all__ = ["attempt", "column_types", "holdout_faults", "read_items", "read_table", "type_faults"]

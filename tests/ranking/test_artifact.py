@@ -11,7 +11,7 @@ import pytest
 
 from features import InputError
 from ranking import NetworkConfig, Prepared, Ranker, RankerConfig, Utility, fit_prepared
-from ranking.artifact import _sha256
+from ranking.artifact import FORMAT, _sha256
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +110,27 @@ def test_a_manifest_that_does_not_list_the_model_is_refused(ranker: Ranker, tmp_
     manifest = json.loads((model / "manifest.json").read_text())
     whole = dict(manifest["sha256"])
     del manifest["sha256"]["utility.json"]
-    for damaged in (manifest, {"format": 1, "sha257": whole}, {"format": 1, "sha256": []}):
+    for damaged in (manifest, {"format": FORMAT, "sha257": whole}, {"format": FORMAT, "sha256": []}):
         (model / "manifest.json").write_text(json.dumps(damaged))
         with pytest.raises(InputError, match="does not list the files"):
             Ranker.load(model)
-    for damaged in ([], {"sha256": whole}, {"format": 2, "sha256": whole}):
+    for damaged in ([], {"sha256": whole}, {"format": FORMAT + 1, "sha256": whole}):
         (model / "manifest.json").write_text(json.dumps(damaged))
-        with pytest.raises(InputError, match="format 1 only"):
+        with pytest.raises(InputError, match=f"format {FORMAT} only"):
             Ranker.load(model)
+
+
+@pytest.mark.parametrize("kind", ["ranker", "trees"])
+def test_a_model_of_format_1_is_refused_by_its_number(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """It has no `vector_scale`, and its trees know one column less of a query: what it would score is unknown."""
+    saved: Ranker = request.getfixturevalue(kind)
+    model = saved.save(tmp_path / "model")
+    manifest = json.loads((model / "manifest.json").read_text())
+    (model / "manifest.json").write_text(json.dumps(manifest | {"format": 1}))
+    with pytest.raises(InputError, match=r"manifest\.json: this version reads format 2 only, got 1$"):
+        Ranker.load(model)
 
 
 @pytest.mark.parametrize("trunk", ["shared_bottom", "mmoe", "ple"])

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from evaluation import auc
-from features import Dataset, Encoders, Inputs, ItemVectors, Schema, encode_log
+from features import Dataset, Encoders, InputError, Inputs, ItemVectors, Schema, encode_log
 from multitask import TrainingConfig
-from ranking import NetworkConfig, Ranker, RankerConfig, TreesConfig
+from ranking import NetworkConfig, Ranker, RankerConfig, TreesConfig, prepare
 from ranking.boosted import tree_matrix
 from ranking.network import RankingNetwork, query_cosine
 from ranking.scorer import NetworkScorer
@@ -73,6 +73,32 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="module", params=["network", "lightgbm"])
 def fitted(dataset: Dataset, request: pytest.FixtureRequest) -> Ranker:
     return Ranker.fit(dataset, CONFIG.model_copy(update={"model": request.param}))
+
+
+def matching(dataset: Dataset, folder: Path, **columns: pa.Array) -> Dataset:
+    """The data set with other `columns` in its log."""
+    log = pq.read_table(dataset.folder / "log.parquet")
+    for name, column in columns.items():
+        log = log.set_column(log.column_names.index(name), name, column)
+    pq.write_table(log, folder / "log.parquet")
+    pq.write_table(pq.read_table(dataset.folder / "vectors.parquet"), folder / "vectors.parquet")
+    return Dataset(dataset.schema, folder)
+
+
+def test_queries_that_match_no_vector_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+    log = pq.read_table(dataset.folder / "log.parquet")
+    elsewhere = pa.array(log["item"].to_numpy() + 1000)
+    nobody = pa.nulls(len(log), pa.int64())
+    for query in (elsewhere, nobody):
+        with pytest.raises(InputError, match=r"vectors\.parquet: holds no query item .* column `query`") as caught:
+            prepare(matching(dataset, tmp_path, query=query), CONFIG, lambda _: None)
+        assert len(caught.value.faults) == 1
+    with pytest.raises(InputError, match="holds no item of the training rows") as caught:
+        prepare(matching(dataset, tmp_path, query=elsewhere, item=elsewhere), CONFIG, lambda _: None)
+    assert len(caught.value.faults) == 2
+    train = prepare(matching(dataset, tmp_path, query=pa.array(log["item"].to_numpy())), CONFIG, lambda _: None).train
+    assert train.inputs.query_row is not None
+    assert (train.inputs.query_row != 0).any()
 
 
 class Query:

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import InputError
-from features.gallery.store import KEY, ROWS, Embeddings
+from features.gallery.store import ROWS, Embeddings
+from features.vector_reading import METADATA
 from features.vectors import ItemVectors
 
 ENCODER, PHOTOS = "e" * 64, "p" * 64
@@ -49,7 +50,7 @@ def test_the_file_is_what_the_item_vector_role_reads(tmp_path: Path) -> None:
     assert read.fingerprint == direct.fingerprint
     assert direct.matrix[direct.rows(np.array([103]))[0]].tolist() == written.matrix[3].tolist()
     assert not direct.matrix[0].any()
-    head = json.loads(pq.read_schema(path).metadata[KEY])
+    head = json.loads(pq.read_schema(path).metadata[METADATA])
     assert (head["encoder"], head["photos"], head["dim"], head["version"]) == (ENCODER, PHOTOS, 3, 1)
 
 
@@ -85,10 +86,24 @@ def test_a_truncated_table_and_a_table_from_elsewhere_are_refused(tmp_path: Path
     with pytest.raises(InputError, match=r"other\.parquet.*not made by an encoder"):
         Embeddings.open(other)
     head = json.dumps({"encoder": ENCODER, "version": 1, "dim": "3"})
-    pq.write_table(pa.table({"hotel": [1]}).replace_schema_metadata({KEY: head}), other)
+    pq.write_table(pa.table({"hotel": [1]}).replace_schema_metadata({METADATA: head}), other)
     with pytest.raises(InputError, match="must name 'photos'") as caught:
         Embeddings.open(other)
     assert len(caught.value.faults) == 4  # photos, dim, sha256, and no vectors
+
+
+@pytest.mark.parametrize(
+    "damage", [b"{", b"[]", b'{"version": 1}', json.dumps({"encoder": ENCODER, "version": 2}).encode()]
+)
+def test_what_the_item_vector_role_does_not_understand_the_store_refuses_alike(tmp_path: Path, damage: bytes) -> None:
+    path = embeddings().write(tmp_path / "a.parquet")
+    pq.write_table(pq.read_table(path).replace_schema_metadata({METADATA: damage}), path)
+    said = []
+    for read in (lambda: Embeddings.open(path), lambda: ItemVectors.from_parquet(path, "hotel")):
+        with pytest.raises(InputError, match=r"a\.parquet: metadata 'galleryrank.embedding' must") as caught:
+            read()
+        said.append(str(caught.value))
+    assert said[0] == said[1]
 
 
 def test_wrong_arguments_are_refused() -> None:
