@@ -68,7 +68,7 @@ class GalleryRun:
         write_metrics_json(own, run.record)
         return run
 
-    def hold_to(self, data: str) -> GalleryRun:
+    def hold_to(self, data: str) -> None:
         """Record the fingerprint of what is learned from; a run that was killed must not go on with something else.
 
         Raises
@@ -79,15 +79,15 @@ class GalleryRun:
         if self.record.get(DATA, data) != data:
             message = "holds an unfinished run whose photos or attributes have changed since: choose another --out"
             raise InputError(Fault(message, self.path))
-        run = GalleryRun(self.path, {**self.record, DATA: data})
-        write_metrics_json(self.path / RECORD, run.record)
-        return run
+        write_metrics_json(self.path / RECORD, {**self.record, DATA: data})
 
     def finish(
         self, metrics: Mapping[str, Any], pictures: Sequence[Picture], say: Log, *, title: str | None = None
     ) -> None:
         """Write metrics.json and, last, report.html; say the summary."""
-        write_metrics_json(self.path / RECORD, {**self.record, "versions": versions()})
+        before = read_json(self.path / RECORD)
+        held = {DATA: before[DATA]} if DATA in before else {}
+        write_metrics_json(self.path / RECORD, {**self.record, **held, "versions": versions()})
         write_metrics_json(self.path / "metrics.json", metrics)
         write_gallery_report(self.path / "report.html", metrics, pictures, title=title)
         for sentence in metrics["summary"]:

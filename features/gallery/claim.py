@@ -59,10 +59,10 @@ def claim_checkpoint(
     path = folder / CLAIM
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        write_json(part, own)
-        fsync(part)
-        os.replace(part, path)
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        write_json(unfinished, own)
+        fsync(unfinished)
+        os.replace(unfinished, path)
         return
     try:
         found = read_json(path)

@@ -79,11 +79,8 @@ def network_vectors(
         Called with the photos done and `photos`, how many there are.
     """
     network, done = inference_network(network), 0
-    vectors, rows, end = (
-        torch.empty(galleries, network.dim, dtype=torch.float64),
-        [torch.empty(0, dtype=torch.int64)],
-        0,
-    )
+    vectors, end = torch.empty(galleries, network.dim, dtype=torch.float64), 0
+    rows = [torch.empty(0, dtype=torch.int64)]
     for batch in batches:
         start, end = end, end + len(batch.rows)
         if end > len(vectors):
@@ -145,10 +142,8 @@ def vectors_of_data(
         where = torch.device(device) if device is not None else default_device()
         network = encoder.network.to(where).eval()
         batches = sequential_batches(photos, data.photos, items, encoder.config.photo_budget, device=where)
-        raw, embedded_rows = network_vectors(
-            network, batches, int((counts > 0).sum()), progress=advance, photos=int(counts.sum())
-        )
-    without = int((counts == 0).sum())
+        total, without = int(counts.sum()), int((counts == 0).sum())
+        raw, embedded_rows = network_vectors(network, batches, len(items) - without, progress=advance, photos=total)
     say(f"{len(embedded_rows):,} galleries embedded" + (f", {without:,} without a sound photo" if without else ""))
     if not len(embedded_rows):
         raise InputError("no gallery has a sound photo to embed")

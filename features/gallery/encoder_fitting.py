@@ -169,8 +169,8 @@ def _check_triplets(classes: Tensor) -> None:
     """Refuse galleries `(n, T)` to stop on that have no triplet: their loss would be the mean of nothing."""
     if not len(FixedTriplets.draw(classes.double().numpy(), per_attribute=1)):
         raise InputError(
-            f'loss = "triplet": none of {classes.shape[1]} attributes has two galleries of one class and one of another '
-            f"among the {len(classes)} galleries to stop on; give more items or a larger `validation`"
+            f'loss = "triplet": none of {classes.shape[1]} attributes has two galleries of one class and one of '
+            f"another among the {len(classes)} galleries to stop on; give more items or a larger `validation`"
         )
 
 

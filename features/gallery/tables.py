@@ -92,7 +92,7 @@ def holdout_faults(schema: GallerySchema, item_files: Sequence[Path], items: dic
         table, name = (table, name) if table in ("items", *TABLES_OF_LOG) else ("", held)
         if name in columns["items"] and table in ("", "items"):
             continue
-        for key in schema.log_files.keys() - columns.keys():
+        for key in [key for key in schema.log_files if key not in columns]:
             files = attempt(found, resolve_files, schema.folder, schema.log_files[key]) or []
             columns[key] = {n for file in files for n in attempt(found, lambda f: schema_of(f).names, file) or ()}
         places = [table] if table else list(columns)

@@ -119,6 +119,56 @@ def test_a_killed_run_goes_on_to_the_same_vectors(
     assert contents(out) == whole
 
 
+def test_a_killed_run_does_not_go_on_with_other_photos_or_attributes(
+    photo_world: Path,
+    quick: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed when the encoder was saved and its vectors were not: the encoder is used again, but for the same data."""
+    world, out = tmp_path / "world", tmp_path / "run"
+    shutil.copytree(photo_world, world)
+    command = ["embed", str(world), "--out", str(out), *quick]
+
+    def kill(*args: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Embeddings, "write", kill)
+        assert main(command) == 130
+    assert (out / "encoder").is_dir()
+    assert not (out / "report.html").exists()
+    items, photos = (pq.read_table(world / name) for name in ("items.parquet", "photos.parquet"))
+    pool = items.column_names.index("pool")
+    other = items.set_column(pool, "pool", pa.array(~items["pool"].to_numpy(zero_copy_only=False).astype(bool)))
+    for name, table, changed in (("items", items, other), ("photos", photos, photos.slice(1))):
+        pq.write_table(changed, world / f"{name}.parquet")
+        assert main(command) == 2
+        assert "photos or attributes have changed" in capsys.readouterr().err
+        pq.write_table(table, world / f"{name}.parquet")
+    assert main(command) == 0
+    assert len(json.loads((out / "run.json").read_text())["data"]) == 64
+
+
+def test_the_cache_of_the_frozen_part_lies_in_the_run_until_it_ends(
+    photo_world: Path, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    fit = GalleryEncoder.fit
+
+    def watched(*args: object, **named: object) -> GalleryEncoder:
+        encoder = fit(*args, **named)  # type: ignore[arg-type]
+        found.extend(path.name for path in (tmp_path / "run" / "cache").iterdir())
+        return encoder
+
+    monkeypatch.setattr(GalleryEncoder, "fit", watched)
+    more = ["--set", "train=last_block", "--set", "cache=prefix"]
+    assert main(["embed", str(photo_world), "--out", str(tmp_path / "run"), *quick, *more]) == 0
+    assert [name.startswith("prefix-") for name in found] == [True]
+    assert not (tmp_path / "run" / "cache").exists()
+
+
 @pytest.fixture(scope="module")
 def new_photos(photo_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Items that are new: other ids, no attributes, some of the world's photos."""

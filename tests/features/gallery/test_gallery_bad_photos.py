@@ -149,6 +149,19 @@ def faults(folder: Path, gallery: str) -> dict[str, int]:
     return {fault.message: fault.count for fault in caught.value.faults}
 
 
+@pytest.mark.parametrize("on_demand", [False, True])
+def test_a_name_with_a_null_byte_is_unreadable(tmp_path: Path, on_demand: bool) -> None:
+    path = write(tmp_path, as_files=True)
+    table = pq.read_table(tmp_path / "photos.parquet")
+    names = table["photo"].to_pylist()
+    names[0] = "a\0b.jpg"
+    pq.write_table(table.set_column(2, "photo", pa.array(names)), tmp_path / "photos.parquet")
+    data = GalleryData.open(path)
+    photos = StreamedPhotos(data, 16, threads=1) if on_demand else DecodedPhotos.decode(data, 16, threads=1)
+    assert data.report.masked["unreadable"].count == 1
+    assert not photos.sound[0]
+
+
 def test_corrupt_photos_stop_the_run_where_the_schema_says_so(tmp_path: Path) -> None:
     assert faults(tmp_path, 'corrupt = "error"') == {
         "photo of item 1 must be sound, found: empty file": 2,  # item 3 has the other one

@@ -51,6 +51,12 @@ def test_contradictions_are_named_together() -> None:
         ({"photo_size": 16}, "32"),
         ({"validation": 1.0}, "less than 1"),
         ({"widht": 3}, "Extra inputs"),
+        ({"training": {"monitor": "auc"}}, 'must be "validation_loss" and "min".*got "auc" and "min"'),
+        ({"training": {"direction": "max"}}, 'got "validation_loss" and "max"'),
+        ({"margin": 0.3}, 'margin is read with loss = "triplet" only'),
+        ({"loss": "kendall", "mining": "hard"}, 'mining is read with loss = "triplet" only'),
+        ({"cache_precision": "float16"}, 'cache_precision is read with cache = "prefix" only'),
+        ({"loss": "triplet", "head_hidden": 16}, "head_hidden is read with the heads of another loss"),
     ],
 )
 def test_bad_values_are_refused(values: dict[str, object], message: str) -> None:
@@ -60,3 +66,12 @@ def test_bad_values_are_refused(values: dict[str, object], message: str) -> None
 
 def test_learned_pooling_may_train_alone_by_triplets() -> None:
     assert EncoderConfig(loss="triplet", train="none", pooling="gem").pooling == "gem"
+
+
+def test_another_loss_leaves_out_what_only_this_one_reads() -> None:
+    triplet = EncoderConfig(loss="triplet", mining="hard", margin=0.5, embed_dim=8)
+    assert triplet.with_loss("kendall") == EncoderConfig(loss="kendall", embed_dim=8)
+    assert triplet.with_loss("triplet") == triplet
+    heads = EncoderConfig(head_hidden=16, seed=4)
+    assert heads.with_loss("triplet") == EncoderConfig(loss="triplet", seed=4)
+    assert heads.with_loss("kendall") == EncoderConfig(loss="kendall", head_hidden=16, seed=4)

@@ -169,12 +169,42 @@ def test_policies_that_the_tables_already_break_are_told_when_they_are_opened(tm
 
 def test_a_log_may_hold_the_held_out_columns_itself(tmp_path: Path) -> None:
     write(tmp_path, without(ITEMS, "star"), files='impressions = "log.parquet"')
+    pq.write_table(pa.table({"star": [1]}), tmp_path / "log.parquet")
     data = GalleryData.open(tmp_path)
     assert "star" not in data.items.column_names
     with pytest.raises(InputError, match="column `star`: column is missing"):
         data.holdout("star")
     with pytest.raises(InputError, match="is a holdout column"):
         data.attributes(["star"])
+
+
+@pytest.mark.parametrize(
+    ("held", "places"),
+    [
+        ("star_", "items or impressions or users"),
+        ("items.star_", "items"),
+        ("users.star", "users"),
+        ("impressions.star", "impressions"),
+    ],
+)
+def test_a_mistyped_held_out_column_is_refused_beside_a_log(tmp_path: Path, held: str, places: str) -> None:
+    write(tmp_path, files='impressions = "log.parquet"\nusers = "users.parquet"')
+    toml = tmp_path / "dataset.toml"
+    text = toml.read_text()
+    pq.write_table(pa.table({"rank": [1]}), tmp_path / "log.parquet")
+    pq.write_table(pa.table({"home": [1]}), tmp_path / "users.parquet")
+    toml.write_text(
+        text.replace('["star"]', f'["{held}", "star", "items.extra", "impressions.rank", "users.home", "home"]')
+    )
+    (fault,) = faults(tmp_path)
+    assert (fault.key, fault.message) == (
+        "[columns].holdout", f"`{held}` is missing: no column of {places} has that name"
+    )  # fmt: skip
+    toml.write_text(text.replace('["star"]', '["nowhere"]'))
+    (tmp_path / "log.parquet").unlink()
+    assert {fault.message.split(" (")[0] for fault in faults(tmp_path)} == {
+        "does not exist", "`nowhere` is missing: no column of items or impressions or users has that name",
+    }  # fmt: skip
 
 
 def many(folder: Path, items: int, groups: int) -> GalleryData:

@@ -268,7 +268,7 @@ def test_triplets_train_vectors_and_no_heads(
     tiny: GalleryData, tiny_photos: DecodedPhotos, tiny_config: EncoderConfig
 ) -> None:
     pytest.importorskip("pytorch_metric_learning", reason="triplets need the extra [vision]")
-    config = changed(tiny_config, loss="triplet", mining="semihard")
+    config = EncoderConfig.model_validate(tiny_config.with_loss("triplet").model_dump() | {"mining": "semihard"})
     encoder = GalleryEncoder.fit(tiny, config, photos=tiny_photos, progress=False, device="cpu")
     start = GalleryEncoder.untrained(tiny, config, photos=tiny_photos, device="cpu")
     assert encoder.fingerprint != start.fingerprint
@@ -310,6 +310,9 @@ def test_another_cap_than_in_training_is_refused(encoder: GalleryEncoder, tiny_p
     (tmp_path / "dataset.toml").write_text(text)
     with pytest.raises(InputError, match=r"\[gallery\]\.max_photos: must be 44.*got 3"):
         encoder.embed(tmp_path)
+    (tmp_path / "dataset.toml").write_text(text.replace("max_photos = 3", "max_pixels = 9"))
+    with pytest.raises(InputError, match=r"\[gallery\]\.max_pixels: must be 50000000.*got 9"):
+        encoder.embed(tmp_path)
 
 
 def test_a_holdout_column_is_refused_before_anything_is_learned(tiny_path: Path, tmp_path: Path) -> None:
@@ -343,6 +346,101 @@ def test_photos_of_another_size_or_data_set_are_refused(
     cut = DecodedPhotos.decode(tiny, 32, resize="crop", threads=1)
     with pytest.raises(ValueError, match=r"must be resized by .stretch.*got 'crop'"):
         GalleryEncoder.untrained(tiny, tiny_config, photos=cut)
+
+
+def test_photos_of_another_data_set_are_refused(
+    tiny: GalleryData, tiny_path: Path, tiny_photos: DecodedPhotos, encoder: GalleryEncoder, tmp_path: Path
+) -> None:
+    for name in ("items.parquet", "photos.parquet", "dataset.toml"):
+        (tmp_path / name).write_bytes((tiny_path.parent / name).read_bytes())
+    with pytest.raises(ValueError, match="got as many of other files, rows or items"):
+        encoder.embed(tmp_path, photos=tiny_photos)
+    again = GalleryData.open(tiny_path)  # the same, opened anew
+    assert len(encoder.embed(again, [5], photos=tiny_photos, device="cpu")) == 1
+    items = pq.read_table(tiny_path.parent / "items.parquet")
+    pq.write_table(items.take(np.r_[3, 4, 5, 0:3, 6:60]), tmp_path / "items.parquet")
+    shuffled = GalleryData.open(tmp_path)
+    assert not shuffled.photos.same_photos(tiny.photos)
+
+
+def test_rows_are_numbers_or_a_mask(encoder: GalleryEncoder, tiny: GalleryData, tiny_photos: DecodedPhotos) -> None:
+    settings: dict[str, Any] = {"photos": tiny_photos, "device": "cpu"}
+    mask = np.zeros(60, bool)
+    mask[[5, 9]] = True
+    assert encoder.embed(tiny, mask, **settings).ids.tolist() == [105, 109]
+    assert encoder.predict(tiny, mask, **settings).index.tolist() == [105, 109]
+    for bad, message in (
+        (mask[:-1], r"as a mask must be \(60,\) bool, got \(59,\)"),
+        ([3, -1], "0 <= row < 60, got -1"),
+        ([60], "0 <= row < 60, got 60"),
+        ([3, 4, 3], "must not repeat a row, got 3 2 times"),
+        ([0.5], "integers or a mask"),
+        ([[1]], "integers or a mask"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            encoder.embed(tiny, bad, **settings)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="0 <= row < 60, got 99"):
+        GalleryEncoder.untrained(tiny, encoder.config, rows=np.array([99]), **settings)
+    with pytest.raises(ValueError, match="0 <= row < 1, got -1"):
+        encoder.embed([[b"x"]], np.array([-1]))
+
+
+def test_a_mask_trains_on_the_rows_it_marks(
+    tiny: GalleryData, tiny_photos: DecodedPhotos, tiny_config: EncoderConfig
+) -> None:
+    settings: dict[str, Any] = {"photos": tiny_photos, "device": "cpu"}
+    rows, mask = np.arange(0, 60, 2), np.arange(60) % 2 == 0
+    by_rows, by_mask = (GalleryEncoder.untrained(tiny, tiny_config, rows=chosen, **settings) for chosen in (rows, mask))
+    assert by_mask.fingerprint == by_rows.fingerprint
+
+
+def test_photos_of_galleries_must_be_bytes(
+    encoder: GalleryEncoder, tiny_path: Path, tiny_photos: DecodedPhotos
+) -> None:
+    gallery = galleries(tiny_path)[110]
+    for wrong in (Path("seed.jpg"), "seed.jpg", bytearray(gallery[0])):
+        with pytest.raises(InputError, match=rf"Path\.read_bytes\(\).*got {type(wrong).__name__} in gallery 1"):
+            encoder.embed([gallery, [gallery[0], wrong]], device="cpu")  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="`photos` must be None for galleries of bytes"):
+        encoder.embed([gallery], photos=tiny_photos)
+
+
+def test_a_checkpoint_of_other_labels_or_rows_is_refused(
+    tiny: GalleryData, tiny_photos: DecodedPhotos, tiny_config: EncoderConfig, tmp_path: Path
+) -> None:
+    """Other labels with the same tasks (means, classes) would otherwise go unnoticed."""
+    settings: dict[str, Any] = {"photos": tiny_photos, "progress": False, "device": "cpu", "checkpoint": tmp_path}
+    GalleryEncoder.fit(tiny, tiny_config, **settings)
+    train, validation = tiny.split(tiny_config.validation, tiny_config.seed)
+    review = np.asarray(tiny.items.column("review")).copy()
+    review[validation] += 1.0
+    other = copy.copy(tiny)
+    place = tiny.items.column_names.index("review")
+    other.items = tiny.items.set_column(place, "review", pa.array(review))
+    with pytest.raises(CheckpointError, match=r"\(other validation labels\)"):
+        GalleryEncoder.fit(other, tiny_config, **settings)
+    with pytest.raises(CheckpointError, match=r"\(other validation rows, validation labels\)"):
+        GalleryEncoder.fit(tiny, tiny_config, rows=np.r_[train, validation[1:]], **settings)
+    claim = tmp_path / "encoder.json"
+    claim.write_text(claim.read_text()[:-50])
+    with pytest.raises(CheckpointError, match=r"encoder\.json: cannot be read.*delete the folder"):
+        GalleryEncoder.fit(tiny, tiny_config, **settings)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_triplets_without_any_to_stop_on_are_refused_before_training(
+    tiny: GalleryData, tiny_photos: DecodedPhotos, tiny_config: EncoderConfig
+) -> None:
+    pytest.importorskip("pytorch_metric_learning", reason="triplets need the extra [vision]")
+    train, validation = tiny.split(tiny_config.validation, tiny_config.seed)
+    with pytest.raises(InputError, match="among the 1 galleries to stop on; give more items"):
+        GalleryEncoder.fit(
+            tiny,
+            tiny_config.with_loss("triplet"),
+            rows=np.r_[train, validation[-1:]],
+            photos=tiny_photos,
+            progress=False,
+        )
 
 
 def test_silence(

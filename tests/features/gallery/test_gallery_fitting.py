@@ -12,9 +12,11 @@ from features.gallery.backbones import make_backbone
 from features.gallery.batches import GalleryBatch, GalleryBatches, sequential_batches
 from features.gallery.config import EncoderConfig
 from features.gallery.data import GalleryData
+from features.gallery.embedding import network_vectors
 from features.gallery.fitting import fit_network, mean_losses
 from features.gallery.network import GalleryNetwork
 from features.gallery.source import DecodedPhotos
+from features.gallery.triplets import FixedTriplets, TripletLoss
 from multitask import Task, TrainingConfig, Uncertainty, make_weighting, masked_losses
 
 NAN = float("nan")
@@ -134,3 +136,31 @@ def test_the_same_seed_gives_the_same_network(
 def _galleries(tiny: GalleryData, photos: DecodedPhotos) -> list[torch.Tensor]:
     batches = sequential_batches(photos, tiny.photos, np.arange(60), 1)
     return [batch.galleries.pixels for batch in batches]
+
+
+def test_the_triplets_of_the_validation_are_drawn_once(
+    tiny: GalleryData, tiny_photos: DecodedPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pytorch_metric_learning", reason="triplets need the extra [vision]")
+    drawn = []
+    draw = FixedTriplets.draw
+    monkeypatch.setattr(FixedTriplets, "draw", lambda *args, **named: drawn.append(1) or draw(*args, **named))
+    batches = held_out(tiny, tiny_photos, 64)
+    for batch in batches:
+        batch.labels[:, 2] = NAN  # classes only
+    history = fit_network(network(TASKS), Batches(batches), lambda: batches, TripletLoss(), CONFIG)
+    assert len(history.epochs) == 2
+    assert len(drawn) == 1
+
+
+@pytest.mark.parametrize("galleries", [0, 3, 58, 100])
+def test_vectors_are_the_same_whatever_number_of_them_was_expected(
+    galleries: int, tiny: GalleryData, tiny_photos: DecodedPhotos
+) -> None:
+    model, batches = network(TASKS).eval(), held_out(tiny, tiny_photos, 20)
+    found, rows = network_vectors(model, batches, galleries)
+    assert rows.tolist() == [0, *range(3, 60)]
+    assert found.dtype == torch.float64
+    with torch.no_grad():
+        expected = torch.cat([model.embed(batch.galleries) for batch in batches])
+    torch.testing.assert_close(found.float(), expected, rtol=1e-4, atol=1e-5)

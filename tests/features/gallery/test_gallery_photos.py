@@ -55,6 +55,15 @@ ORDERS = {
 }
 
 
+def test_an_order_of_nan_is_none(tmp_path: Path) -> None:
+    order = pa.array([float("nan"), 1.0, None, float("nan")])
+    photos, report = index(
+        tmp_path, {"item": [30, 30, 30, 30], "order": order, "image": [b"c", b"a", b"e", b"d"]}, order="order"
+    )
+    assert (report.no_order.count, report.repeated.count) == (3, 0)
+    assert contents(photos)[0] == [b"a", b"c", b"d", b"e"]
+
+
 @pytest.mark.parametrize("order", list(ORDERS.values()), ids=list(ORDERS))
 def test_photos_stand_by_item_and_then_by_order(tmp_path: Path, order: pa.Array) -> None:
     photos, report = index(

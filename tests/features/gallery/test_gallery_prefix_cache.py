@@ -151,3 +151,40 @@ def test_what_does_not_fit_is_refused(
     with pytest.raises(InputError, match="must have room for"):
         PrefixCache.build(backbone(), tiny_photos, folder=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_run_left_is_written_over(tiny_photos: DecodedPhotos, tmp_path: Path) -> None:
+    def kill(done: int, photos: int) -> None:
+        raise KeyboardInterrupt
+
+    own = backbone()
+    PrefixCache.build(own, tiny_photos, folder=tmp_path)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    left = file.with_name(f".{file.name}.part")
+    file.unlink()
+    left.write_bytes(b"x" * (len(whole) + 1000))  # as after SIGKILL, which runs no `finally`
+    PrefixCache.build(own, tiny_photos, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == [file]
+    assert file.read_bytes() == whole
+    file.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        PrefixCache.build(own, tiny_photos, folder=tmp_path, progress=kill)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_waited_for_another_takes_what_that_one_wrote(
+    tiny_photos: DecodedPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = backbone()
+    PrefixCache.build(own, tiny_photos, folder=tmp_path / "other")
+    (other,) = (tmp_path / "other").iterdir()
+    folder = tmp_path / "here"
+
+    def wait(file: Any, how: int) -> None:
+        (folder / other.name).write_bytes(other.read_bytes())  # meanwhile the other run has finished
+
+    monkeypatch.setattr(prefix_cache.fcntl, "flock", wait)
+    monkeypatch.setattr(prefix_cache, "_fill", None)  # not called
+    PrefixCache.build(own, tiny_photos, folder=folder)
+    assert [path.name for path in folder.iterdir()] == [other.name]
