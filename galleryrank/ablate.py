@@ -14,6 +14,7 @@ import pandas as pd
 
 from evaluation.formatting import format_interval, format_number
 from evaluation.gallery.ablation import COLUMNS, AblationProbe, Variant, ablation_table
+from evaluation.gallery.ablation_measures import FEWEST_JUDGED, judged_items
 from evaluation.gallery.gallery_metrics import ablation_metrics
 from evaluation.gallery.probe import HoldoutProbe
 from features import Fault, InputError
@@ -105,7 +106,14 @@ def ablate_run(
     }  # fmt: skip
     run = GalleryRun.claim(out, record)
     photos = _photos(data, variants[0].config, say)
-    probe, notes = _probe(data, name, holdout is not None, photos, seeds)
+    has_vector = np.diff(data.photos.galleries(photos.sound)[1]) > 0
+    probe, notes = _probe(data, name, holdout is not None, has_vector, seeds)
+    judged = len(judged_items(data, has_vector, settings))
+    if judged < FEWEST_JUDGED:
+        notes.append(
+            f"There is no same-attribute column: {judged:,} items with a vector stopped training, at least "
+            f"{FEWEST_JUDGED} are needed (more items, or a larger `validation`)."
+        )
     table = ablation_table(
         data,
         variants,
@@ -196,13 +204,13 @@ def _photos(data: GalleryData, config: EncoderConfig, say: Log) -> PhotoSource:
 
 
 def _probe(
-    data: GalleryData, name: str | None, asked: bool, photos: PhotoSource, seeds: int
+    data: GalleryData, name: str | None, asked: bool, has_vector: np.ndarray, seeds: int
 ) -> tuple[AblationProbe | None, list[str]]:
     """The probe of the held-out attribute, with notes; None, and why, where there is none or too little of it."""
     if name is None:
         return None, ["There is no probe column: dataset.toml names no held-out attribute."]
     try:
-        found = held_out(data, name, np.diff(data.photos.galleries(photos.sound)[1]) > 0)
+        found = held_out(data, name, has_vector)
     except InputError as error:
         if asked:
             raise

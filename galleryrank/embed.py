@@ -106,7 +106,8 @@ def embed_into(
     embeddings = encoder.embed(data, photos=photos, progress=bar, device=device)
     embeddings.write(run.path / VECTORS)
     say(f"{len(embeddings):,} vectors of {embeddings.dim} numbers, fingerprint {encoder.fingerprint[:12]}")
-    _fill_in(data, embeddings, run.path / VECTORS, say)
+    filled = _fill_in(data, embeddings, run.path / VECTORS, untrained)
+    say(filled)
     trained = given is None and encoder.heads_trained
     metrics = embed_metrics(
         data.report.to_dict(),
@@ -126,6 +127,7 @@ def embed_into(
             "seed": encoder.config.seed,
             "fingerprint": encoder.fingerprint[:12],
         },
+        notes=[filled],
     )
     drawn = _map(run, data, embeddings, encoder, say) if draw_map else None
     return metrics, [drawn] if drawn is not None else []
@@ -168,20 +170,22 @@ def content_fingerprint(data: GalleryData, photos: PhotoSource) -> str:
     return digest.hexdigest()
 
 
-def _fill_in(data: GalleryData, embeddings: Embeddings, written: Path, say: Log) -> None:
-    """Where dataset.toml names a table of vectors that is not there yet, this is it."""
-    named = data.schema.vectors
+def _fill_in(data: GalleryData, embeddings: Embeddings, written: Path, untrained: bool) -> str:
+    """Where dataset.toml names a table of vectors that is not there yet, this is it; what was done, in a sentence."""
+    named, use = data.schema.vectors, f"use --vectors {written}"
     if named is None:
-        say(f"to rank with them, name them in dataset.toml: [files] vectors = ..., or use --vectors {written}")
-        return
+        return f"To rank with the vectors, name them in dataset.toml ([files] vectors = ...), or {use}."
+    if untrained:
+        return f"{named} was left as it is: vectors of untrained weights are never the data set's own; {use}."
     try:
         if not named.exists():
             embeddings.write(named)
-            say(f"-> {named}, which dataset.toml names as its vectors")
-        elif ItemVectors.from_parquet(named, data.schema.item).encoder != embeddings.encoder:
-            say(f"{named} holds vectors of another encoder and was left as it is: use --vectors {written}")
+            return f"The vectors were also written to {named}, which dataset.toml names as the data set's own."
+        if ItemVectors.from_parquet(named, data.schema.item).encoder == embeddings.encoder:
+            return f"{named}, the data set's own vectors, is of this encoder already and was left as it is."
+        return f"{named} holds vectors of another encoder and was left as it is: {use}."
     except (InputError, OSError) as error:  # the vectors are written, and a report is still to be
-        say(f"{named} was left as it is ({error}): use --vectors {written}")
+        return f"{named} was left as it is ({error}): {use}."
 
 
 def _tasks(encoder: GalleryEncoder, data: GalleryData, photos: PhotoSource, device: str | None) -> pd.DataFrame:

@@ -18,9 +18,11 @@ from evaluation.gallery.gallery_metrics import probe_metrics
 from evaluation.gallery.label_training import LabelTraining
 from evaluation.gallery.probe import HoldoutProbe
 from evaluation.gallery.probe_design import BUDGETS
+from evaluation.gallery.probe_result import TRUTH
 from evaluation.gallery.step_time import training_step_times
 from evaluation.gallery.value_probe import probe_values
 from features import Fault, InputError, schema_of
+from features.errors import raise_faults
 from features.gallery import EncoderConfig, GalleryData, GalleryEncoder, GalleryNetwork, open_photos
 from features.gallery.bars import photo_bar
 from features.gallery.building import photo_size
@@ -33,7 +35,7 @@ from galleryrank.holdout import held_out, holdout_name
 from galleryrank.optima import optima_figures
 from multitask import Task
 
-OURS, RANDOM, TRANSFER, WHOLE, TRUTH = "the encoder", "random encoder", "pretrained transfer", "end to end", "truth"
+OURS, RANDOM, TRANSFER, WHOLE = "the encoder", "random encoder", "pretrained transfer", "end to end"
 TIMED_BATCHES = 8
 SEEN = (
     "The encoder learned other attributes of the probed items, as in the article; it never saw the held-out one. What "
@@ -118,14 +120,18 @@ def _frozen_arms(
         vectors = encoder.embed(data, photos=source, progress=bar, device=device)
         arms[arm] = Arm(vectors_by_row(vectors, data), encoder.network)
     if truth:
-        arms[TRUTH] = Arm(_truth(data, truth), None)
+        arms[TRUTH] = Arm(truth_columns(data, truth), None)
     return arms
 
 
-def _truth(data: GalleryData, patterns: Sequence[str]) -> np.ndarray:
-    """Columns that are known to decide the attribute (of a generated world), `(V, D)`; missing numbers are the mean."""
+def truth_columns(data: GalleryData, patterns: Sequence[str]) -> np.ndarray:
+    """Columns that are known to decide the attribute (of a generated world), `(V, D)`; missing numbers are the mean.
+
+    A held-out column is left out where a pattern happens to match it, and refused where it is named.
+    """
     names = list(dict.fromkeys(name for file, _ in data.items_at for name in schema_of(file).names))
-    chosen = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+    held = set(data.schema.item_holdout) - set(patterns)
+    chosen = [name for name in names if name not in held and any(fnmatch(name, pattern) for pattern in patterns)]
     if not chosen:
         message = f"matches no column of the items table ({', '.join(names)})"
         raise InputError(Fault(message, key="--truth", value=" ".join(patterns)))
@@ -134,7 +140,13 @@ def _truth(data: GalleryData, patterns: Sequence[str]) -> np.ndarray:
     if words:
         raise InputError(Fault("must match columns of numbers", key="--truth", value=", ".join(words)))
     columns = columns.astype(float)
-    return np.asarray(columns.fillna(columns.mean()))
+    columns = columns.fillna(columns.mean())
+    raise_faults(
+        Fault("must be finite and known for some item to be the truth", data.items_at[0][0], name, key="--truth")
+        for name in chosen
+        if not np.isfinite(columns[name]).all()
+    )
+    return np.asarray(columns)
 
 
 def _probed(

@@ -79,9 +79,11 @@ def retrieve_run(
     }  # fmt: skip
     run = GalleryRun.claim(out, record)
     results, picture = _search(run, collection, searched, seeds, attributes, k, say)
+    measures = _measures(collection, encoder, review, engagement, k, device, say)
+    unseen = "same_attribute" in measures and len(judged(collection, encoder)) < len(collection)
     metrics = retrieve_metrics(
         results=results,
-        **_measures(collection, encoder, review, engagement, k, device, say),
+        **measures,
         summary=_summary(results, seeds),
         meta={
             "data set": data.schema.name,
@@ -90,7 +92,7 @@ def retrieve_run(
             "index": NAMES[index],
             "fingerprint": encoder.fingerprint[:12],
         },
-        notes=[*seeds.notes, *collection.notes, *_notes(data, encoder, review, engagement)],
+        notes=[*seeds.notes, *collection.notes, *_notes(unseen, review, engagement)],
     )
     for note in seeds.notes:
         say(note)
@@ -213,19 +215,16 @@ def judged(collection: Collection, encoder: GalleryEncoder) -> np.ndarray:
     return np.sort(places[places >= 0])
 
 
-def _notes(
-    data: GalleryData, encoder: GalleryEncoder, review: ReadReviews | None, engagement: Engagement | None
-) -> list[str]:
+def _notes(unseen: bool, review: ReadReviews | None, engagement: Engagement | None) -> list[str]:
     notes = list(review.notes) if review is not None else []
-    if encoder.history.epochs and data.schema.task_columns:
+    if unseen:
         notes.append(
             "Same-attribute retrieval looks at galleries that the encoder's training did not learn from: those seen "
             "would flatter it."
         )
     if engagement is not None:
-        heads = ", ".join(engagement.heads)
         notes.append(
-            f"Engaged with together: any of {heads} in one request of the tune and test rows"
+            f"Engaged with together: any of {', '.join(engagement.heads)} in one request of the tune and test rows"
             + ("." if len(engagement.pairs) else ": no request has two such items with a vector.")
             + " Popularity is counted on the train rows."
         )

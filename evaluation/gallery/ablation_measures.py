@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from evaluation.checks import FloatArray
+from evaluation.checks import FloatArray, IntArray
 from evaluation.gallery.probe import HoldoutProbe
 from evaluation.gallery.probe_arms import Head
 from evaluation.gallery.probe_design import ALL_LABELS
@@ -25,6 +25,7 @@ from features.gallery.encoder import GalleryEncoder
 from features.gallery.store import Embeddings
 
 NEIGHBOURS = 10  # places of same-attribute retrieval
+FEWEST_JUDGED = 5 * NEIGHBOURS  # among fewer galleries the ten nearest are too many of them to be near
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +99,13 @@ def found_again(
 
 
 def alike(data: GalleryData, attributes: Sequence[str], matrix: FloatArray, config: EncoderConfig) -> dict[str, Any]:
-    """Precision@10 of same-attribute retrieval, the mean over `attributes`, among the items that stopped training."""
-    _, held = data.split(config.validation, config.seed)
-    held = held[matrix[held].any(axis=1)]
+    """Precision@10 of same-attribute retrieval, the mean over `attributes`, among the items that stopped training.
+
+    Nothing where these are too few.
+    """
+    held = judged_items(data, np.asarray(matrix.any(axis=1)), config)
+    if len(held) < FEWEST_JUDGED:
+        return {}
     columns = data.attributes(attributes).to_pandas().iloc[held].reset_index(drop=True)
     kinds = data.schema.task_columns
     table = same_attribute(
@@ -118,6 +123,12 @@ def alike(data: GalleryData, attributes: Sequence[str], matrix: FloatArray, conf
         "same_attribute_chance": row["chance"],
         "same_attribute_lift": row["lift"],
     }
+
+
+def judged_items(data: GalleryData, has_vector: npt.NDArray[np.bool_], config: EncoderConfig) -> IntArray:
+    """Rows of the items with a vector that no encoder of this `config` learned from."""
+    _, held = data.split(config.validation, config.seed)
+    return np.asarray(held[has_vector[held]])
 
 
 def vectors_by_row(vectors: Embeddings, data: GalleryData) -> FloatArray:

@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 
 from evaluation.gallery.class_balance import ClassBalance
-from evaluation.gallery.gallery_words import ablation_sentences, base_rate_sentence, probe_sentences
+from evaluation.gallery.gallery_words import (
+    CHANCE,
+    ablation_sentences,
+    base_rate_sentence,
+    probe_sentences,
+    seed_notes,
+)
 from evaluation.gallery.probe_result import MAJORITY, ProbeResult
 from evaluation.gallery.task_optima import KENDALL, PSEUDO, pseudo_against_kendall
 from evaluation.metrics_json import jsonable
@@ -58,7 +64,7 @@ def probe_metrics(
         "tested": len(result.groups.codes),
         "groups": result.groups.count,
         "division": folds[result.design],
-        "seeds": sorted({score.seed for score in result.scores}),
+        "seeds": sorted({score.seed for score in result.scores if not score.shuffled}),
         "reference": chosen,
         "heads": list(dict.fromkeys(row["head"] for row in accuracy if row["head"])),
         "majority": next(row for row in accuracy if row["arm"] == MAJORITY),
@@ -70,7 +76,7 @@ def probe_metrics(
         "optima": [] if optima is None else optima,
         "against_kendall": pseudo_against_kendall(optima) if optima is not None and both else None,
         "balance": None if balance is None else {"points": balance.points, "correlations": balance.correlations},
-        "notes": list(notes),
+        "notes": [*notes, *seed_notes(accuracy)],
     }
     return _summed_up(metrics, probe_sentences)
 
@@ -89,10 +95,9 @@ def ablation_metrics(
         attribute: The held-out attribute's name.
         meta, notes: As in `probe_metrics`.
     """
-    has = {key: bool(table[key].notna().any()) for key in ("probe", "same_item", "same_attribute")}
-    names = {"probe": "majority", "same_item": "same_item_chance", "same_attribute": "same_attribute_chance"}
+    has = {key: bool(table[key].notna().any()) for key in CHANCE}
     # the chance of a same-attribute neighbour differs a little between rows that embed other items: their mean
-    chance = {key: float(np.nanmean(table[name])) for key, name in names.items() if has[key]}
+    chance = {key: float(np.nanmean(table[name])) for key, name in CHANCE.items() if has[key]}
     metrics = {
         "version": VERSION,
         "report": "ablation",

@@ -12,6 +12,7 @@ from evaluation.gallery.ablation_figure import ablation_figure
 from evaluation.gallery.balance_figure import balance_figure
 from evaluation.gallery.class_balance import ClassBalance
 from evaluation.gallery.gallery_page import Picture, render_page
+from evaluation.gallery.gallery_words import CHANCE, best_variant
 from evaluation.gallery.probe_figure import probe_figure
 from evaluation.gallery.step_time import CACHED
 from evaluation.gallery.task_figure import LOSSES, task_figure
@@ -155,13 +156,10 @@ def _time_rows(times: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[
 
 
 def _ablation(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    known = [row for row in metrics["rows"] if not row["reason"]]
-    best = {}
-    for key in ("probe", "same_item", "same_attribute"):
-        rows = [row for row in known if row[key] is not None]
-        best[key] = max(rows, key=lambda row: row[key])["variant"] if rows else None
+    found = {key: best_variant(metrics["rows"], key) for key in CHANCE}
+    best = {key: None if row is None else row["variant"] for key, row in found.items()}
     pictures = []
-    if best["probe"] is not None:
+    if metrics["has"]["probe"]:
         words = ("variant", "backbone", "paradigm", "pooling", "reason")
         pictures.append(
             Picture(

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evaluation.comparisons import BETTER
 from evaluation.formatting import format_interval, format_number
+from evaluation.gallery.probe_result import MAJORITY, TRUTH
 from evaluation.gallery.step_time import CACHED, WHOLE, WITH_FORWARD
 
 Records = Sequence[Mapping[str, Any]]
+CHANCE = {"probe": "majority", "same_item": "same_item_chance", "same_attribute": "same_attribute_chance"}
 
 
 def probe_sentences(metrics: Mapping[str, Any]) -> list[str]:
@@ -27,7 +30,12 @@ def probe_sentences(metrics: Mapping[str, Any]) -> list[str]:
         + f". The majority class is right in {format_number(chance['accuracy'])}."
     ]
     sentences += _difference_sentences(metrics, head, full[0]["budget"])
-    sentences += _saving_sentences(rows, metrics["reference"])
+    beaten = [
+        row["against"]
+        for row in metrics["differences"]
+        if row["head"] == head and row["budget"] == full[0]["budget"] and row["verdict"] == BETTER
+    ]
+    sentences += _saving_sentences([row for row in rows if row["arm"] in beaten], rows, metrics["reference"])
     control = metrics["control"]
     if control:
         leaks = [f"{row['arm']} ({row['head']} head)" for row in control if not row["at_chance"]]
@@ -69,6 +77,19 @@ def optima_sentences(metrics: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def seed_notes(accuracy: Records) -> list[str]:
+    """Which arms had fewer seeds than others, in a sentence; none where all had as many.
+
+    >>> seed_notes([{"arm": "the encoder", "seeds": 3}, {"arm": "end to end", "seeds": 1}])
+    ['Not every arm was fitted with as many seeds: the encoder with 3, end to end with 1.']
+    """
+    counts = {row["arm"]: row["seeds"] for row in accuracy if row["arm"] != MAJORITY}
+    if len(set(counts.values())) < 2:
+        return []
+    words = ", ".join(f"{arm} with {format_number(count)}" for arm, count in counts.items())
+    return [f"Not every arm was fitted with as many seeds: {words}."]
+
+
 def base_rate_sentence(records: Records) -> str:
     """How many tasks are better than their base rate.
 
@@ -83,22 +104,27 @@ def base_rate_sentence(records: Records) -> str:
 
 
 def ablation_sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """The best row per column, and what was not measured."""
+    """The best row per column, where there is one, and what was not measured."""
     known = [row for row in metrics["rows"] if not row["reason"]]
     sentences = []
-    for key, words in (
-        ("probe", "The probe reads most from"),
-        ("same_item", "A guest's photo finds its own gallery best with"),
-        ("same_attribute", "Nearest neighbours share attributes most with"),
+    for key, words, chance in (
+        ("probe", "The probe reads most from", "the majority class is right in"),
+        ("same_item", "A guest's photo finds its own gallery best with", "by chance"),
+        ("same_attribute", "Nearest neighbours share attributes most with", "by chance"),
     ):
-        rows = [row for row in known if row[key] is not None]
-        if rows:
-            best = max(rows, key=lambda row: row[key])
+        best = best_variant(metrics["rows"], key)
+        if best is not None:
             low = best.get(f"{key}_low")
             figure = format_number(best[key]) if low is None else _interval(best[key], best, prefix=f"{key}_")
-            close = [] if low is None else [row for row in rows if row is not best and row[f"{key}_high"] > low]
-            more = f"; the intervals of {format_number(len(close))} others reach into its own" if close else ""
-            sentences.append(f"{words} {best['variant']}: {figure}{more}.")
+            sentence = f"{words} {best['variant']}: {figure}; {chance} {format_number(best[CHANCE[key]])}"
+            others = [] if low is None else [row for row in known if row is not best and row[key] is not None]
+            close = sum(row[f"{key}_high"] > low for row in others)
+            if close:
+                subject = (
+                    "interval of 1 other reaches" if close == 1 else f"intervals of {format_number(close)} others reach"
+                )
+                sentence += f"; the {subject} into its own"
+            sentences.append(f"{sentence}.")
     timed = [row for row in known if row["gallery_ms"] is not None]
     if timed:
         quick = min(timed, key=lambda row: row["gallery_ms"])
@@ -111,6 +137,26 @@ def ablation_sentences(metrics: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def best_variant(rows: Records, key: str) -> Mapping[str, Any] | None:
+    """The row of an ablation that is best by `key`; None where several are, or where the best does not beat chance.
+
+    Args:
+        rows: Of `ablation_metrics`.
+        key: "probe", "same_item" or "same_attribute"; one with an interval must lie above chance with all of it.
+
+    >>> rows = [{"same_attribute": v, "same_attribute_chance": 0.2, "reason": None} for v in (0.3, 0.4, 0.4)]
+    >>> best_variant(rows[:2], "same_attribute")["same_attribute"], best_variant(rows, "same_attribute")
+    (0.4, None)
+    """
+    known = [row for row in rows if not row["reason"] and row[key] is not None]
+    most = max((row[key] for row in known), default=None)
+    best = [row for row in known if row[key] == most]
+    if len(best) != 1:
+        return None
+    low = best[0].get(f"{key}_low")
+    return best[0] if (best[0][key] if low is None else low) > best[0][CHANCE[key]] else None
+
+
 def _difference_sentences(metrics: Mapping[str, Any], head: str, budget: str) -> list[str]:
     parts = []
     for record in metrics["differences"]:
@@ -121,21 +167,31 @@ def _difference_sentences(metrics: Mapping[str, Any], head: str, budget: str) ->
     return [f"{metrics['reference']} on the same items less " + "; ".join(parts) + "."] if parts else []
 
 
-def _saving_sentences(rows: Records, reference: str) -> list[str]:
-    """Fewer labels for the same accuracy: where the reference's smaller budget reaches another arm's largest."""
-    budgets = [row for row in rows if str(row["budget"]).endswith("%")]
-    ours = [row for row in budgets if row["arm"] == reference]
+def _saving_sentences(beaten: Records, rows: Records, reference: str) -> list[str]:
+    """Fewer labels for the same accuracy: where the reference's smaller budget reaches another arm's largest.
+
+    Only of arms that are shown to be worse with all labels, and not of the truth, which nothing is to be better than.
+    Budgets count by their share: the labels of arms with other seeds are means over other folds.
+    """
+    ours = [row for row in rows if row["arm"] == reference and _share(row) is not None]
+    others = [row for row in beaten if row["arm"] not in (reference, TRUTH) and _share(row) is not None]
     parts = []
-    for arm in dict.fromkeys(row["arm"] for row in budgets if row["arm"] != reference):
-        theirs = max((row for row in budgets if row["arm"] == arm), key=lambda row: row["labels"])
-        enough = [row for row in ours if row["accuracy"] >= theirs["accuracy"] and row["labels"] < theirs["labels"]]
+    for arm in dict.fromkeys(row["arm"] for row in others):
+        theirs = max((row for row in others if row["arm"] == arm), key=_share)
+        enough = [row for row in ours if row["accuracy"] >= theirs["accuracy"] and _share(row) < _share(theirs)]
         if enough:
-            least = min(enough, key=lambda row: row["labels"])
+            least = min(enough, key=_share)
             parts.append(
                 f"with {least['budget']} of the labels ({format_number(least['accuracy'])}) that of {arm} with "
                 f"{theirs['budget']} ({format_number(theirs['accuracy'])})"
             )
     return [f"{reference} reaches the accuracy of others with fewer labels: " + "; ".join(parts) + "."] if parts else []
+
+
+def _share(row: Mapping[str, Any]) -> Any:
+    """Per cent of the labels; None for a budget of another kind."""
+    name = str(row["budget"])
+    return float(name.removesuffix("%")) if name.endswith("%") else None
 
 
 def _time_sentences(times: Records, reference: str) -> list[str]:

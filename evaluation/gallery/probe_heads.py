@@ -139,6 +139,8 @@ def fit_linear(
 ) -> Fitted:
     """Multinomial logistic regression (scikit-learn), its strength C chosen by log loss.
 
+    Training labels of one class only are answered by that class.
+
     Args:
         train, validation, test, classes: As `fit_two_layer`.
         strengths: The values of C tried, ascending.
@@ -173,12 +175,16 @@ def class_log_frequencies(classes: IntArray, count: int) -> Tensor:
 def _logistic_path(
     x: FloatArray, y: IntArray, on: list[FloatArray], classes: int, strengths: tuple[float, ...]
 ) -> list[list[FloatArray]]:
-    """For every C the probabilities `(n, classes)` on each of `on`; each fit starts from the weaker one before."""
+    """For every C the probabilities `(n, classes)` on each of `on`; each fit starts from the weaker one before.
+
+    Where `y` is of one class, as in a small budget of a rare attribute, the answer is that class.
+    """
     from sklearn.linear_model import LogisticRegression
 
     seen = np.unique(y)
-    if len(seen) < 2:
-        raise ValueError(f"the linear probe needs at least 2 classes among its training labels, got {len(seen)}")
+    if len(seen) == 1:
+        only = np.eye(classes)[seen]
+        return [[np.repeat(only, len(rows), axis=0) for rows in on] for _ in strengths]
     mean, scale = _standardisation(x)
     model = LogisticRegression(max_iter=5000, tol=1e-4, warm_start=True)
     answers = []

@@ -16,6 +16,7 @@ from evaluation.estimate import Z95, Estimate
 from evaluation.proper_scores import mean_influence
 
 MAJORITY = "majority class"
+TRUTH = "truth"  # the arm of what decides the attribute: a ceiling, no competitor
 
 
 @dataclass(frozen=True)

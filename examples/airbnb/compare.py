@@ -93,10 +93,10 @@ def print_numbers(prices: pd.DataFrame, others: pd.DataFrame, rated: pd.DataFram
 
 def print_neighbours(rows: pd.DataFrame) -> None:
     """Table 3."""
-    print("## Other settings, one seed of folds\n")
+    print("## Other settings\n")
     yes = {True: "yes", False: "no"}
     table(
-        ["pixels", "root", "mirror", f"category, {ORDER_FREE}", f"category, {COVER}", f"R2 of the log-price, {MEAN}"],
+        ["pixels", "root", "mirror", f"category, {ORDER_FREE}", f"category, {COVER}", f"R2 of the log-price, {MEAN} (one seed)"],
         [
             [str(r["photo_size"]), yes[r["root"]], yes[r["mirror"]], f"{r[ORDER_FREE]:.3f}", f"{r[COVER]:.3f}",
              f"{r['r2']:.3f}"]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from evaluation.gallery.probe import Trial
+from evaluation.gallery.probe import FrozenArm, Trial
 from evaluation.gallery.probe_heads import Fitted, fit_linear
 from features.gallery import EncoderConfig, GalleryData, GalleryEncoder, GalleryNetwork
 from features.gallery.batches import sequential_batches
@@ -23,6 +23,8 @@ from features.gallery.source import PhotoSource
 Matrix = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 BLOCK = 64  # photos at once
+# Half-decades, not the library's decades: read from 1,536 numbers, accuracy changes by a point between 1e-3 and 1e-2.
+STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
 
 @torch.no_grad()
@@ -47,6 +49,28 @@ def pooled(
     return other.embed_features(features.double(), torch.from_numpy(offsets)).numpy()
 
 
+class Linear(FrozenArm):
+    """The linear probe of vectors `(V, D)`, its strength among `STRENGTHS`; in float32, in half the time."""
+
+    def __init__(self, matrix: Matrix) -> None:
+        super().__init__(matrix, "linear")
+        self.matrix = self.matrix.astype(np.float32)
+
+    def settings(self) -> dict[str, Any]:
+        """As `Arm.settings`."""
+        return {**super().settings(), "head": {"strengths": STRENGTHS}}
+
+    def fit(self, trial: Trial) -> Fitted:
+        """As `Arm.fit`."""
+        return linear(self.matrix, trial)
+
+
+def linear(vectors: Matrix, trial: Trial) -> Fitted:
+    """The linear probe of one fold."""
+    train, validation = ((vectors[rows], trial.labels[rows]) for rows in (trial.train, trial.validation))
+    return fit_linear(train, validation, vectors[trial.test], trial.classes, strengths=STRENGTHS, inner=trial.inner)
+
+
 class Refitted:
     """An encoder trained on the training items of each fold alone: an arm of the probe, and vectors for any other.
 
@@ -69,9 +93,7 @@ class Refitted:
 
     def fit(self, trial: Trial) -> Fitted:
         """As `Arm.fit`: the linear probe on the vectors of the fold's own encoder."""
-        vectors = self.vectors(np.concatenate([trial.train, trial.validation]), trial.seed)
-        sides = [(vectors[rows], trial.labels[rows]) for rows in (trial.train, trial.validation)]
-        return fit_linear(*sides, vectors[trial.test], trial.classes, inner=trial.inner)
+        return linear(self.vectors(np.concatenate([trial.train, trial.validation]), trial.seed), trial)
 
     def vectors(self, rows: Rows, seed: int) -> Matrix:
         """`(V, D)` of all items, by an encoder that saw the attributes of `rows` only."""

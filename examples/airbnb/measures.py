@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from galleries import Matrix, Refitted, Rows, photo_features, pooled
+from galleries import Linear, Matrix, Refitted, Rows, photo_features, pooled
 from joblib import Parallel, delayed
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
@@ -53,6 +53,7 @@ NEIGHBOURS = (
     (192, False, True),
     (192, True, False),
     (192, False, False),
+    (227, True, True),
 )
 TRAINED = {  # settings -> the arm's name, how many seeds of folds
     "multitask.toml": ("multi-task, a linear layer", 3),
@@ -124,7 +125,7 @@ def probed(
 ) -> ProbeResult:
     """The linear probe of one arm."""
     probe = HoldoutProbe(labels, ProbeDesign.by_folds(groups), budgets=[ALL_LABELS], seeds=seeds)
-    return probe.run({name: matrix}, heads=["linear"], control=control)
+    return probe.run({name: Linear(matrix)}, control=control)
 
 
 def valued(values: Floats, groups: npt.ArrayLike, name: str, matrix: Matrix, seeds: Sequence[int]) -> dict[str, Any]:
@@ -159,20 +160,21 @@ def measure_numbers(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFr
 
 
 def measure_neighbours(study: Study) -> pd.DataFrame:
-    """The same with other settings, one seed of folds: what the choice of settings is worth."""
+    """The same with other settings (R2 with one seed, for time): what the choice of settings is worth."""
     labels, groups, price, calls = study.category(), study.data.groups, study.values(PRICE), []
     for size, root, mirror in NEIGHBOURS:
         settings = {"root": root, "mirror": mirror}
         for name, pooling, cover in ((ORDER_FREE, "mean_max_std", False), (COVER, "mean", True)):
             calls.append(
-                delayed(probed)(labels, groups, name, study.pooled(size, pooling, cover=cover, **settings), [0])
+                delayed(probed)(labels, groups, name, study.pooled(size, pooling, cover=cover, **settings), study.seeds)
             )
         calls.append(delayed(valued)(price, groups, MEAN, study.pooled(size, "mean", **settings), [0]))
     results, rows = iter(study.together(calls)), []
     for size, root, mirror in NEIGHBOURS:
-        accuracies = {
-            result.scores[0].arm: result.scores[0].correct.mean() for result in (next(results), next(results))
-        }
+        accuracies = {}
+        for _ in range(2):
+            row = next(results).accuracy().iloc[0]
+            accuracies[row["arm"]] = row["accuracy"]
         rows.append({"photo_size": size, "root": root, "mirror": mirror, **accuracies, "r2": next(results)["r2"]})
     return pd.DataFrame(rows)
 
@@ -188,7 +190,7 @@ def measure_trained(study: Study, weights: Path) -> pd.DataFrame:
         frozen = study.pooled(size, "mean", mirror=False)
         design = ProbeDesign.by_folds(study.data.groups)
         probe = HoldoutProbe(study.category(), design, budgets=[ALL_LABELS], seeds=range(seeds))
-        result = probe.run({name: trained, FROZEN: frozen}, heads=["linear"], control=False)
+        result = probe.run({name: trained, FROZEN: Linear(frozen)}, control=False)
         accuracy = result.accuracy().set_index("arm").loc[name]
         gain = result.differences(name).set_index("against").loc[FROZEN]
         price = r2_of_folds(study.values(PRICE), {name: trained.vectors, FROZEN: always(frozen)}, design, seeds)

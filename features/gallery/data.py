@@ -143,6 +143,9 @@ class GalleryData:
     def folds(self, k: int, seed: int = 0) -> np.ndarray:
         """The fold `(V,)` int64 of every item, 0 to k - 1: equally many items each, as far as groups allow.
 
+        Not independent of a `split` of the same seed: both go by the same hashes, so that what the split validates on
+        are the first items of fold 0. Take another seed to combine the two.
+
         Raises
         ------
         ValueError

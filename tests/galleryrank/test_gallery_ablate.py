@@ -51,11 +51,13 @@ def test_the_table(photo_world: Path, quick: list[str], tmp_path: Path, capsys: 
     frozen = table[table["paradigm"] == "frozen"]
     assert frozen["reason"].str.contains("--backbone small=FILE").all()
     made = table.drop(index=frozen.index)
-    assert made[["probe", "same_item", "same_attribute", "photo_ms"]].notna().all(axis=None)
+    assert made[["probe", "same_item", "photo_ms"]].notna().all(axis=None)
     assert made["reason"].isna().all()
     assert made["dim"].tolist() == [192, 192, 24, 24]
     assert made["epochs"].tolist() == [1, 0, 1, 0]
     assert metrics["attribute"] == "star_rating"
+    assert not metrics["has"]["same_attribute"]  # a fifth of 80 items
+    assert any("no same-attribute column" in note and "at least 50" in note for note in metrics["notes"])
     page = (out / "report.html").read_text()
     assert "not measured: pretrained weights are needed" in page
     assert ablate(photo_world, out, quick, *paradigms, *one_epoch, "--reviews", reviews) == 2

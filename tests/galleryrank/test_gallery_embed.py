@@ -67,6 +67,7 @@ def test_embedding_twice_gives_the_same_bytes(
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((again / "metrics.json").read_text())
     assert contents(again) == contents(embedded)
+    assert any("is of this encoder already" in note for note in printed["notes"])
 
 
 def test_a_folder_with_something_else_is_refused(
@@ -231,6 +232,22 @@ def test_another_encoder_leaves_the_data_sets_vectors_alone(
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["tasks"] == metrics["history"] == []
     assert metrics["meta"]["fingerprint"] != named[:12]
+    assert any("untrained weights are never" in note for note in metrics["notes"])
+
+
+def test_untrained_vectors_never_become_the_data_sets_own(
+    embedded: Path, photo_world: Path, quick: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "world"
+    shutil.copytree(photo_world, folder)
+    (folder / "vectors.parquet").unlink()
+    assert main(["embed", str(folder), "--out", str(tmp_path / "untrained"), "--untrained", *quick]) == 0
+    assert not (folder / "vectors.parquet").exists()
+    given = ["--encoder", str(embedded), "--quiet"]
+    assert main(["embed", str(folder), "--out", str(tmp_path / "given"), *given]) == 0
+    notes = json.loads((tmp_path / "given" / "metrics.json").read_text())["notes"]
+    assert any("also written to" in note for note in notes)
+    assert Embeddings.open(folder / "vectors.parquet").encoder == Embeddings.open(embedded / "vectors.parquet").encoder
 
 
 @pytest.mark.parametrize("command", ["embed", "fit"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluation.gallery.probe import HoldoutProbe
+from features import InputError
+from features.gallery import GalleryData
 from galleryrank.cli import main
+from galleryrank.holdout import held_out
+from galleryrank.probe import truth_columns
 
 pytestmark = pytest.mark.usefixtures("quick_probes")
 
@@ -104,10 +109,13 @@ def test_what_cannot_be_probed(
         pa.nulls(80, pa.int64()),
         pa.array([1, 2] * 4 + [None] * 72),
         pa.array([1] * 79 + [2]),
+        pa.array([1.5, 2.5, np.inf, 3.5] * 20),
+        pa.array([[1, 2]] * 80),
+        pa.array([date(2026, 1, day % 28 + 1) for day in range(80)]),
     ],
-    ids=["one class", "none observed", "eight items", "one item of another class"],
+    ids=["one class", "none observed", "eight items", "one item of another class", "infinite", "lists", "dates"],
 )
-def test_a_hold_out_of_which_too_little_is_known(
+def test_a_hold_out_that_cannot_be_probed(
     values: pa.Array, photo_world: Path, embedded: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     folder = with_holdout(photo_world, tmp_path / "data", values)
@@ -115,3 +123,60 @@ def test_a_hold_out_of_which_too_little_is_known(
     message = capsys.readouterr().err
     assert "star_rating" in message
     assert "Traceback" not in message
+
+
+def fault_of(folder: Path, has_vector: np.ndarray) -> str:
+    with pytest.raises(InputError) as error:
+        held_out(GalleryData.open(folder), "star_rating", has_vector)
+    return str(error.value)
+
+
+def test_a_fault_of_the_hold_out_names_row_value_and_type(photo_world: Path, tmp_path: Path) -> None:
+    every = np.ones(80, bool)
+    numbers = np.arange(80.0)
+    numbers[[7, 9]] = np.inf, -np.inf
+    folder = with_holdout(photo_world, tmp_path / "infinite", pa.array(numbers))
+    assert "row 7: must be finite, got inf (2 rows; then row 9: -inf)" in fault_of(folder, every)
+    folder = with_holdout(photo_world, tmp_path / "lists", pa.array([[1, 2]] * 80))
+    assert "must be numbers, text or booleans to be probed, got type list" in fault_of(folder, every)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pa.array([1.0, 2.0, None, 5.0] * 20), ["1", "2", "5"]),
+        (pa.array([1.5, 2.0, None, 5.0] * 20), ["1.5", "2.0", "5.0"]),
+        (pa.array([1, None, 3, 3] * 20), ["1", "3"]),
+        (pa.array(["two", "one", None, "one"] * 20).dictionary_encode(), ["one", "two"]),
+        (pa.array([True, False, None, False] * 20), ["False", "True"]),
+        (pa.array([1, 2] * 40).cast(pa.decimal128(21, 2)), ["1", "2"]),
+    ],
+    ids=["whole floats", "fractions", "integers", "words", "booleans", "decimals"],
+)
+def test_classes_are_shown_as_they_were_meant(
+    values: pa.Array, expected: list[str], photo_world: Path, tmp_path: Path
+) -> None:
+    data = GalleryData.open(with_holdout(photo_world, tmp_path / "data", values))
+    found = held_out(data, "star_rating", np.ones(80, bool))
+    assert list(HoldoutProbe(found.labels, found.design).names) == expected
+
+
+def test_columns_of_the_truth_are_finite_and_not_held_out(photo_world: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(photo_world, folder)
+    items = pq.read_table(folder / "items.parquet")
+    gaps = pa.array([None, 2.0, 4.0, 3.0] * 20)
+    items = items.append_column("star_hint", gaps).append_column("none", pa.nulls(80, pa.float64()))
+    items = items.append_column("endless", pa.array([np.inf] + [0.0] * 79))
+    pq.write_table(items, folder / "items.parquet")
+    data = GalleryData.open(folder)
+    found = truth_columns(data, ["star_*"])  # star_rating is held out
+    assert found[:4].tolist() == [[3.0], [2.0], [4.0], [3.0]]
+    for patterns, words in (
+        (["star_rating"], ["star_rating", "holdout"]),
+        (["none", "endless"], ["`none`", "`endless`", "must be finite and known"]),
+        (["star_r*"], ["matches no column"]),
+    ):
+        with pytest.raises(InputError) as error:
+            truth_columns(data, patterns)
+        assert all(word in str(error.value) for word in words), error.value

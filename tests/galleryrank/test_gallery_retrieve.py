@@ -84,6 +84,17 @@ def test_every_measure_is_there(found: Path) -> None:
     assert any("did not learn from" in note for note in metrics["notes"])
 
 
+def test_nothing_is_said_of_unseen_galleries_where_all_are_judged(
+    photo_world: Path, embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with an encoder that was not trained, or a data set of one group, which cannot be split."""
+    monkeypatch.setattr("galleryrank.retrieve.judged", lambda collection, encoder: np.arange(len(collection)))
+    assert retrieve(photo_world, embedded, tmp_path / "run", "--item", "7", "--quiet") == 0
+    metrics = metrics_of(tmp_path / "run")
+    assert metrics["same_attribute"]
+    assert not any("did not learn from" in note for note in metrics["notes"])
+
+
 def test_a_gallery_finds_itself_by_its_photos(
     photo_world: Path, embedded: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

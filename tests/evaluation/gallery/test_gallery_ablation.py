@@ -11,7 +11,14 @@ import torch
 
 from evaluation.gallery.ablation import COLUMNS, Variant, ablation_table
 from evaluation.gallery.ablation_figure import ablation_figure
-from evaluation.gallery.ablation_measures import AblationProbe, ReviewPhotos, vectors_by_row
+from evaluation.gallery.ablation_measures import (
+    FEWEST_JUDGED,
+    AblationProbe,
+    ReviewPhotos,
+    alike,
+    judged_items,
+    vectors_by_row,
+)
 from evaluation.gallery.latency import latency
 from evaluation.gallery.probe import HoldoutProbe
 from evaluation.gallery.probe_design import ProbeDesign
@@ -62,10 +69,24 @@ def test_every_row_is_measured(table: pd.DataFrame) -> None:
     assert rows["dim"].tolist()[:2] == [192, 8]
     assert rows["paradigm"].tolist()[:2] == ["multitask, pseudo-uniform", "random weights"]
     assert rows.loc["multitask", "epochs"] > 0 == rows.loc["random, 8 wide", "epochs"]
-    for name in ("probe", "same_item", "same_attribute", "photo_ms", "gallery_ms"):
+    for name in ("probe", "same_item", "photo_ms", "gallery_ms"):
         assert (rows[name][:2] > 0).all()
     assert (rows["probe"][:2] > rows["majority"][:2]).all()  # colours are easy
     assert (rows["same_item"][:2] > 3 * rows["same_item_chance"][:2]).all()
+
+
+def test_neighbours_are_judged_only_among_enough_items(colours: GalleryData, colour_config: EncoderConfig) -> None:
+    matrix = np.random.default_rng(0).normal(size=(80, 4))
+    matrix[0] = 0.0  # without a vector
+    matrix[:, 0] += 20.0 * np.asarray(colours.attributes(["bright"]).column(0))
+    for validation, enough in ((0.2, False), (0.8, True)):
+        config = colour_config.model_copy(update={"validation": validation})
+        held = judged_items(colours, matrix.any(axis=1), config)
+        assert 0 not in held
+        assert (len(held) >= FEWEST_JUDGED) == enough
+        found = alike(colours, ["bright"], matrix, config)
+        assert bool(found) == enough
+    assert found["same_attribute"] > 0.9 > found["same_attribute_chance"]
 
 
 def test_a_row_that_cannot_be_made_says_why(table: pd.DataFrame) -> None:

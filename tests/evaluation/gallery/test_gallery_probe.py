@@ -174,6 +174,18 @@ def test_linear_head_is_scikit_learns_at_the_chosen_strength(arms: dict[str, np.
     )
 
 
+@pytest.mark.parametrize("inner", [None, np.arange(40) % 5], ids=["validation", "inner folds"])
+def test_training_labels_of_one_class_are_answered_by_it(arms: dict[str, np.ndarray], inner: np.ndarray | None) -> None:
+    """As in a small budget of a rare class; with inner folds, where the one other item is held out."""
+    x, y = arms["signal"], np.full(40, 2)
+    y[3] = 2 if inner is None else 0
+    fitted = fit_linear((x[:30], y[:30]), (x[30:40], y[30:40]), x[40:50], K, inner=inner)
+    assert fitted.probabilities.shape == (10, K)
+    assert (fitted.probabilities.argmax(1) == 2).all()
+    if inner is None:
+        assert (fitted.probabilities[:, 2] == 1.0).all()
+
+
 def test_inputs_are_standardised_so_that_their_units_do_not_matter(arms: dict[str, np.ndarray]) -> None:
     x, y = arms["signal"], np.arange(N) % 2
     scaled = x * np.array([1e3, 1e-3, 1, 10, 1, 1]) + 5

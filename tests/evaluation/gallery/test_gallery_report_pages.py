@@ -19,6 +19,7 @@ from evaluation.gallery.class_balance import class_balance
 from evaluation.gallery.gallery_metrics import ablation_metrics, embed_metrics, probe_metrics, retrieve_metrics
 from evaluation.gallery.gallery_page import Picture
 from evaluation.gallery.gallery_report import render_gallery_report, write_gallery_report
+from evaluation.gallery.gallery_words import ablation_sentences, best_variant, probe_sentences
 from evaluation.gallery.index_comparison import compare_indexes
 from evaluation.gallery.probe import HoldoutProbe
 from evaluation.gallery.probe_arms import Trial
@@ -252,9 +253,74 @@ def test_sentences_say_which_way_the_numbers_point(probe: dict[str, Any]) -> Non
     assert "with shuffled labels every probe falls to chance" in text
     assert "5.500 times cheaper" in text
     leaking = [{**row, "at_chance": False} for row in probe["control"]]
-    from evaluation.gallery.gallery_words import probe_sentences
-
     assert "the true labels leak" in "\n".join(probe_sentences({**probe, "control": leaking}))
+
+
+@pytest.mark.parametrize(
+    ("arm", "verdict", "said"),
+    [("end to end", "better", True), ("end to end", "no difference shown", False), ("truth", "better", False)],
+)
+def test_fewer_labels_are_claimed_only_against_an_arm_that_is_beaten(
+    probe: dict[str, Any], arm: str, verdict: str, said: bool
+) -> None:
+    """And by shares of the labels: the other arm's count is a mean over other folds."""
+    cell = {"head": "linear", "low": 0.4, "high": 0.6, "seeds": 1}
+    accuracy = [
+        {**cell, "arm": "ours", "budget": "20 %", "accuracy": 0.55, "labels": 90},
+        {**cell, "arm": "ours", "budget": "100 %", "accuracy": 0.6, "labels": 450},
+        {**cell, "arm": arm, "budget": "20 %", "accuracy": 0.3, "labels": 17},
+        {**cell, "arm": arm, "budget": "100 %", "accuracy": 0.5, "labels": 85},
+    ]
+    record = {"head": "linear", "budget": "100 %", "arm": "ours", "against": arm, "difference": 0.1, "low": 0.05}
+    found = {
+        **probe,
+        "accuracy": accuracy,
+        "reference": "ours",
+        "differences": [record | {"high": 0.15, "verdict": verdict}],
+    }
+    text = "\n".join(probe_sentences(found))
+    assert ("with fewer labels" in text) == said
+    assert ("with 20 % of the labels" in text) == said
+
+
+def test_seeds_of_the_shuffled_control_are_not_those_of_the_probe(probe: dict[str, Any]) -> None:
+    assert probe["seeds"] == [0, 7]
+    assert probe["notes"] == ["A note of its own."]  # every arm had both
+
+
+def ablation_row(name: str, value: float, half: float) -> dict[str, Any]:
+    row = dict.fromkeys(COLUMNS) | {"variant": name, "backbone": "small", "paradigm": "multitask", "majority": 0.3}
+    row |= {"photo_ms": 1.0, "gallery_ms": 20.0}
+    return row | {"probe": value, "probe_low": value - half, "probe_high": value + half}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((0.5, 0.48, 0.46), "The probe reads most from a: 0.5000 [0.4500, 0.5500]; the majority class is right "
+         "in 0.3000; the intervals of 2 others reach into its own."),
+        ((0.5, 0.48, 0.4), "; the interval of 1 other reaches into its own."),
+        ((0.5, 0.35, 0.4), "the majority class is right in 0.3000."),
+        ((0.5, 0.5, 0.4), None),
+        ((0.33, 0.32, 0.31), None),
+    ],
+    ids=["two close", "one close", "alone", "a tie", "nothing beats chance"],
+)  # fmt: skip
+def test_the_best_variant_is_named_only_where_there_is_one(values: tuple[float, ...], expected: str | None) -> None:
+    rows = [ablation_row(name, value, 0.05) for name, value in zip("abc", values)]
+    metrics = plain(ablation_metrics(pd.DataFrame(rows, columns=COLUMNS), attribute="stars"))
+    best, text = best_variant(metrics["rows"], "probe"), "\n".join(ablation_sentences(metrics))
+    assert metrics["summary"] == ablation_sentences(metrics)
+    assert (best is None) == (expected is None) == ("reads most" not in text)
+    assert (expected or "") in text
+    assert ('class="best"' in render_gallery_report(metrics)) == (expected is not None)
+
+
+def test_ids_of_items_are_no_quantities() -> None:
+    results = pd.DataFrame({"rank": [1], "item": [1234567], "similarity": [0.5], "price": [9876]})
+    page = render_gallery_report(plain(retrieve_metrics(results=results)))
+    assert "<td>1234567</td>" in page
+    assert "<td>9,876</td>" in page
 
 
 def test_the_embed_page_counts_what_was_left_out(pages: dict[str, tuple[dict[str, Any], str]]) -> None:
