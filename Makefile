@@ -50,6 +50,25 @@ galleries-ranking: install  ## what galleries and the query are worth to a ranke
 benchmark-galleries: install  ## packed against padded galleries, photos per second (docs/benchmarks.md)
 	$(RUN)/python benchmarks/galleries.py
 
+.PHONY: airbnb
+
+DATA_AIRBNB ?= ../shared/data/airbnb_galleries
+SQUEEZENET ?= ../shared/data/backbone_squeezenet1_1/squeezenet1_1_caffe_rgb_fp16.pt
+LIKE := --show category --show price_night --show guests --show country
+
+airbnb: install  ## real galleries: embed, what can be read from photos, galleries like two of them (docs/airbnb.md)
+	$(RUN)/python examples/airbnb/prepare.py $(DATA_AIRBNB) runs/airbnb/data
+	test -f runs/airbnb/frozen/report.html || \
+		$(RUN)/galleryrank embed runs/airbnb/data --config examples/airbnb/frozen.toml --set weights=$(SQUEEZENET) \
+		--untrained --out runs/airbnb/frozen
+	test -f runs/airbnb/treehouse/report.html || \
+		$(RUN)/galleryrank retrieve runs/airbnb/data --embedded runs/airbnb/frozen --out runs/airbnb/treehouse \
+		--item f9dcbd09-32ac-41d9-a0b1-fdb2793378cf $(LIKE)
+	test -f runs/airbnb/beach_house/report.html || \
+		$(RUN)/galleryrank retrieve runs/airbnb/data --embedded runs/airbnb/frozen --out runs/airbnb/beach_house \
+		--item dab0d218-6a09-41ea-a85b-fc243c68e68f $(LIKE)
+	$(RUN)/python examples/airbnb/compare.py runs/airbnb/data runs/airbnb/frozen --weights $(SQUEEZENET)
+
 benchmark: install  ## workload W beside the hand-tuned limit (docs/benchmarks.md)
 	$(RUN)/python benchmarks/workload.py --benchmarks $(BENCHMARKS)
 

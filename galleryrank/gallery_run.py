@@ -18,7 +18,7 @@ from evaluation.gallery.gallery_page import Picture
 from evaluation.gallery.gallery_report import write_gallery_report
 from evaluation.metrics_json import jsonable, write_metrics_json
 from features import Fault, InputError
-from features.gallery.artifact import read_json
+from features.artifact import read_json
 from galleryrank.console import Log
 
 RECORD, DATA = "run.json", "data"

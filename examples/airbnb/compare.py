@@ -95,14 +95,13 @@ def print_neighbours(rows: pd.DataFrame) -> None:
     """Table 3."""
     print("## Other settings\n")
     yes = {True: "yes", False: "no"}
-    table(
-        ["pixels", "root", "mirror", f"category, {ORDER_FREE}", f"category, {COVER}", f"R2 of the log-price, {MEAN} (one seed)"],
-        [
-            [str(r["photo_size"]), yes[r["root"]], yes[r["mirror"]], f"{r[ORDER_FREE]:.3f}", f"{r[COVER]:.3f}",
-             f"{r['r2']:.3f}"]
-            for r in rows.to_dict("records")
-        ],
-    )  # fmt: skip
+    header = [f"category, {ORDER_FREE}", f"category, {COVER}", f"R2 of the log-price, {MEAN} (one seed)"]
+    cells = [
+        [str(row["photo_size"]), yes[row["root"]], yes[row["mirror"]]]
+        + [f"{row[name]:.3f}" for name in (ORDER_FREE, COVER, "r2")]
+        for row in rows.to_dict("records")
+    ]
+    table(["pixels", "root", "mirror", *header], cells)
 
 
 def print_trained(rows: pd.DataFrame) -> None:

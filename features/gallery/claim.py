@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from features.artifact import fsync, read_json, write_json
 from features.errors import InputError
-from features.gallery.artifact import fsync, read_json, write_json
 from features.gallery.config import EncoderConfig
 from features.gallery.source import PhotoSource
 from features.gallery.tasks import GalleryTasks

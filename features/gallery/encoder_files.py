@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import ValidationError
 
-from features.errors import Fault, InputError
-from features.gallery.artifact import (
+from features.artifact import (
     check_directory,
     check_tensors,
     new_directory,
@@ -29,6 +28,7 @@ from features.gallery.artifact import (
     write_json,
     write_tensors,
 )
+from features.errors import Fault, InputError
 from features.gallery.building import build_network
 from features.gallery.config import EncoderConfig
 from features.gallery.preprocessing import Preprocessing
@@ -38,7 +38,8 @@ from multitask import History
 if TYPE_CHECKING:
     from features.gallery.encoder import GalleryEncoder
 
-KIND, FORMAT = "gallery encoder", 1
+KIND = "gallery encoder"
+HEAD = {"kind": KIND, "format": 1}
 TENSORS, CONFIG, HISTORY, REPORT = "encoder.safetensors", "config.json", "history.json", "report.json"
 NETWORK, MEAN, STD = "network.", "standard.mean", "standard.std"
 
@@ -48,7 +49,7 @@ def save_encoder(encoder: GalleryEncoder, directory: Path) -> Path:
     config = encoder.config.model_dump(mode="json")
     if encoder.config.weights is not None:  # the weights themselves are saved; where they once lay means nothing there
         config["weights"] = encoder.config.weights.name
-    with new_directory(directory, KIND, FORMAT) as part:
+    with new_directory(directory, HEAD) as part:
         tensors = {NETWORK + name: tensor for name, tensor in encoder.network.state_dict().items()}
         write_tensors(part / TENSORS, tensors | {MEAN: encoder.mean, STD: encoder.std})
         write_json(part / CONFIG, {
@@ -81,7 +82,7 @@ def load_encoder(cls: type[GalleryEncoder], directory: Path) -> GalleryEncoder:
         Naming every file that is missing or changed, every tensor that does not fit, or the fingerprint if the whole
         is not what it was.
     """
-    check_directory(directory, KIND, FORMAT, (TENSORS, CONFIG, HISTORY, REPORT))
+    check_directory(directory, KIND, HEAD, (TENSORS, CONFIG, HISTORY, REPORT))
     state, path = read_json(directory / CONFIG), directory / CONFIG
     try:
         config, tasks = EncoderConfig.model_validate(state["config"]), GalleryTasks.from_state(state["tasks"])

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from features.artifact import fsync
 from features.errors import Fault, InputError
-from features.gallery.artifact import fsync
 from features.gallery.augmentation import Augmentation
 from features.gallery.backbones import Backbone
 from features.gallery.bars import Advance

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.artifact import fsync
 from features.errors import Fault, InputError, raise_faults
-from features.gallery.artifact import fsync
 from features.ids import is_id_type, is_string
 from features.reading import open_parquet, unreadable
 from features.vector_reading import METADATA, VERSION, embedding_head

@@ -1,4 +1,4 @@
-"""The Airbnb galleries' example: what prepare.py makes of the data, that no fold's encoder sees its test, the claims."""
+"""The Airbnb example: what prepare.py makes of the data; that no fold's encoder sees its test rows; the claims."""
 
 from __future__ import annotations
 

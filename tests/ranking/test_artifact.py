@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from features import InputError
+from features.artifact import sha256
 from ranking import NetworkConfig, Prepared, Ranker, RankerConfig, Utility, fit_prepared
-from ranking.artifact import FORMAT, _sha256
+from ranking.artifact import FORMAT
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_tensors_of_another_network_are_refused(ranker: Ranker, tmp_path: Path) 
     config["config"]["network"]["hidden"] = [24, 8]
     (model / "config.json").write_text(json.dumps(config))
     manifest = json.loads((model / "manifest.json").read_text())
-    manifest["sha256"]["config.json"] = _sha256(model / "config.json")
+    manifest["sha256"]["config.json"] = sha256(model / "config.json")
     (model / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match=r"network\.trunk\.layers\.0\.weight` must be \(24,"):
         Ranker.load(model)

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from features.artifact import sha256
 from features.errors import InputError
-from features.gallery import artifact
 from features.gallery.config import EncoderConfig
 from features.gallery.data import GalleryData
 from features.gallery.encoder import GalleryEncoder
@@ -189,7 +189,7 @@ def test_a_consistent_directory_of_another_network_is_refused(encoder: GalleryEn
         change(state)
         (folder / "config.json").write_text(json.dumps(state))
         manifest = json.loads((folder / "manifest.json").read_text())
-        manifest["sha256"]["config.json"] = artifact.sha256(folder / "config.json")
+        manifest["sha256"]["config.json"] = sha256(folder / "config.json")
         (folder / "manifest.json").write_text(json.dumps(manifest))
 
     edit(lambda state: state.update(max_photos=43))

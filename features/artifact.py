@@ -21,24 +21,22 @@ DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.
 
 
 @contextmanager
-def new_directory(directory: Path, kind: str, version: int) -> Iterator[Path]:
+def new_directory(directory: Path, head: Mapping[str, Any]) -> Iterator[Path]:
     """A temporary sibling to fill, which gets a manifest and takes the name `directory` at the end of the block.
 
     Parameters
     ----------
     directory : Path
         An older directory of that name is replaced only once the new one is whole.
-    kind : str
-        What the directory holds, for the manifest: "gallery encoder".
-    version : int
-        Of the format.
+    head : mapping
+        What the manifest says beside the checksums: `format`, the version; `kind`, where the directory names its own.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         yield part
         sums = {path.name: sha256(path) for path in sorted(part.iterdir())}
-        write_json(part / MANIFEST, {"kind": kind, "format": version, "sha256": sums})
+        write_json(part / MANIFEST, {**head, "sha256": sums})
         for path in [*part.iterdir(), part]:
             fsync(path)
         part.chmod(0o755)  # mkdtemp makes it private
@@ -49,15 +47,21 @@ def new_directory(directory: Path, kind: str, version: int) -> Iterator[Path]:
         raise
 
 
-def check_directory(directory: Path, kind: str, version: int, names: Sequence[str]) -> None:
+def check_directory(
+    directory: Path, kind: str, head: Mapping[str, Any], names: Sequence[str], *, more: bool = False
+) -> None:
     """Refuse a directory that is not whole: every missing and every changed file at once.
 
     Parameters
     ----------
-    directory, kind, version
+    directory, head
         As for `new_directory`.
+    kind : str
+        What the directory should be, for the messages: "gallery encoder".
     names : sequence of str
         The files that such a directory holds.
+    more : bool
+        It may hold others beside them, under a checksum too.
 
     Raises
     ------
@@ -67,13 +71,13 @@ def check_directory(directory: Path, kind: str, version: int, names: Sequence[st
     path = directory / MANIFEST
     if not path.is_file():
         raise InputError(Fault(f"is not a {kind}: it has no {MANIFEST}", directory))
-    manifest = read_json(path)
-    if not isinstance(manifest, dict) or manifest.get("kind") != kind:
+    manifest = content if isinstance(content := read_json(path), dict) else {}
+    if manifest.get("kind") != head.get("kind"):
         raise InputError(Fault(f"does not describe a {kind}", path))
-    if manifest.get("format") != version:
-        raise InputError(Fault(f"this version reads format {version} only", path, value=manifest.get("format")))
+    if (found := manifest.get("format")) != head["format"]:
+        raise InputError(Fault(f"this version reads format {head['format']} only", path, value=found))
     sums = manifest.get("sha256")
-    if not isinstance(sums, dict) or set(sums) != set(names):
+    if not isinstance(sums, dict) or not set(names) <= set(sums) or (set(sums) != set(names) and not more):
         raise InputError(Fault(f"does not list the files of a {kind}: it has been changed", path))
     faults = []
     for name, expected in sums.items():
@@ -85,8 +89,10 @@ def check_directory(directory: Path, kind: str, version: int, names: Sequence[st
         raise InputError(faults)
 
 
-def check_tensors(path: Path, expected: Mapping[str, torch.Tensor]) -> None:
+def check_tensors(path: Path, expected: Mapping[str, torch.Tensor], prefix: str = "") -> None:
     """Refuse tensors whose names, shapes or types are not those of `expected`, from the file's header alone.
+
+    Only tensors whose names begin with `prefix` are looked at; `expected` has their whole names.
 
     Raises
     ------
@@ -97,7 +103,7 @@ def check_tensors(path: Path, expected: Mapping[str, torch.Tensor]) -> None:
 
     try:
         with safe_open(path, framework="pt") as file:
-            parts = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (no mapping: it has no `in`)
+            parts = {key: file.get_slice(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
             found = {key: (tuple(part.get_shape()), part.get_dtype()) for key, part in parts.items()}
     except (SafetensorError, OSError) as error:
         raise InputError(Fault(f"cannot be read as safetensors: {error}", path)) from error
@@ -112,16 +118,17 @@ def check_tensors(path: Path, expected: Mapping[str, torch.Tensor]) -> None:
         raise InputError([Fault(message, path) for message in sorted(messages)])
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a checked file.
+def read_tensors(path: Path, prefix: str = "") -> dict[str, torch.Tensor]:
+    """The tensors of a checked file whose names begin with `prefix`, under the rest of the name.
 
     Copy them into a network rather than put them there: a product's last bits depend on where its operands lie and in
     which order of dimensions, and tensors read from a file lie wherever they lay in it.
     """
-    from safetensors.torch import load_file
+    from safetensors import safe_open
 
-    tensors: dict[str, torch.Tensor] = load_file(path)
-    return tensors
+    with safe_open(path, framework="pt") as file:
+        keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (no mapping: it has no `in`)
+        return {key.removeprefix(prefix): file.get_tensor(key) for key in keys}
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
