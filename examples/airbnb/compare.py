@@ -84,8 +84,8 @@ def print_numbers(prices: pd.DataFrame, others: pd.DataFrame, rated: pd.DataFram
     )
     row = rated.iloc[0]
     print(
-        f"Guests' mean rating above its median, from {MEAN}: accuracy less that of the more frequent side "
-        f"{shown(row, 'difference', sign='+')}.\n"
+        f"Whether the mean rating is above its median, from {MEAN}: accuracy {row['accuracy']:.3f}, less that of the "
+        f"more frequent side {shown(row, 'difference', sign='+')}.\n"
     )
     price = float(prices.set_index("arm").loc[MEAN, "r2"])
     return price > ASKED_R2

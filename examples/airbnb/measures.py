@@ -156,7 +156,8 @@ def measure_numbers(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFr
     known = np.isfinite(ratings)
     above = ratings[known] > np.median(ratings[known])
     rated = probed(above, groups[known], "rating above its median", arms[MEAN][known], study.seeds)
-    return pd.DataFrame(rows[: len(prices)]), pd.DataFrame(rows[len(prices) :]), rated.differences()
+    rating = rated.differences().assign(accuracy=rated.accuracy()["accuracy"].iloc[0])
+    return pd.DataFrame(rows[: len(prices)]), pd.DataFrame(rows[len(prices) :]), rating
 
 
 def measure_neighbours(study: Study) -> pd.DataFrame:

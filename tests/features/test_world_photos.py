@@ -187,7 +187,7 @@ def test_a_bad_photo_is_noisier_and_softer_and_the_camera_sets_brightness_and_co
 
     good, bad = picture(), picture(quality=0.0)
     rough_good, rough_bad = (np.abs(np.diff(x[:20], axis=1)).mean() for x in (good, bad))  # in the sky
-    assert rough_bad > 2 * rough_good
+    assert rough_bad > 1.5 * rough_good
     assert picture(gain=0.8).mean() > 1.1 * good.mean() > 1.2 * picture(gain=0.2).mean()
     warm, cold = picture(warmth=0.9), picture(warmth=0.1)
     assert warm[..., 0].mean() - warm[..., 2].mean() > cold[..., 0].mean() - cold[..., 2].mean() + 40
@@ -270,8 +270,9 @@ def test_grain_tells_quality_where_brightness_and_colour_do_not() -> None:
         fitted = design @ np.linalg.lstsq(design, quality, rcond=None)[0]
         return float(1 - np.var(quality - fitted) / np.var(quality))
 
-    assert explained(colour) < 0.2
-    assert explained(np.column_stack([colour, grain])) > 0.5
+    # a network reads .8: it knows which roughness is grain; not more by sight, or end-to-end training learns it at once
+    assert explained(colour) < 0.15
+    assert explained(np.column_stack([colour, grain])) > explained(colour) + 0.1
 
 
 def test_review_photos_are_one_of_each_property_and_other_pictures(folder: Path) -> None:
