@@ -32,7 +32,8 @@ class Log:
 
     def __call__(self, text: str) -> None:
         if not self.quiet:
-            self.console.print(f"[dim]{time.perf_counter() - self.began:6.1f} s[/dim]  {text}", soft_wrap=True)
+            seconds = time.perf_counter() - self.began
+            self.console.print(f"[dim]{seconds:6.1f} s[/dim]  {_escaped(text)}", soft_wrap=True)
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table; the first column is left-aligned, numbers right-aligned."""
@@ -60,6 +61,17 @@ class Log:
         with bar:
             task = bar.add_task(text, total=total)
             yield lambda rows: bar.advance(task, rows)
+
+
+def _escaped(text: str) -> str:
+    """The text with `[bold]` as the only mark-up: "[files]", or a bracket of the user's data, is text.
+
+    >>> _escaped("[bold]fit[/bold] of [files]")
+    '[bold]fit[/bold] of \\\\[files]'
+    """
+    from rich.markup import escape
+
+    return escape(text).replace(r"\[bold]", "[bold]").replace(r"\[/bold]", "[/bold]")
 
 
 def print_json(data: Any) -> None:
