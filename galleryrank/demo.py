@@ -13,7 +13,7 @@ from evaluation.gallery.ablation_measures import vectors_by_row
 from evaluation.gallery.probe import HoldoutProbe
 from evaluation.gallery.probe_design import ALL_LABELS, ProbeDesign
 from features import Dataset, Fault, InputError, encode_log, make_world
-from features.gallery import EncoderConfig, GalleryData, GalleryEncoder
+from features.gallery import EncoderConfig, GalleryData, GalleryEncoder, open_photos
 from galleryrank.console import Log
 from galleryrank.embed import embed_into, open_run
 from galleryrank.evaluate import evaluate_into
@@ -87,9 +87,10 @@ def embed_demo(world: Path, out: Path, seed: int, say: Log) -> None:
     stars = data.holdout("star_rating").to_pandas()
     vectors = vectors_by_row(embeddings, data)
     rows = np.flatnonzero(stars.notna().to_numpy() & vectors.any(axis=1))
-    random = GalleryEncoder.untrained(data, encoder.config)
+    photos = open_photos(data, encoder.preprocessing.size)
+    random = GalleryEncoder.untrained(data, encoder.config, photos=photos).embed(data, photos=photos)
     probe = HoldoutProbe(stars.to_numpy()[rows], ProbeDesign.by_folds(rows), budgets=[ALL_LABELS], seeds=[0])
-    arms = {"the encoder": vectors[rows], "the same, untrained": vectors_by_row(random.embed(data), data)[rows]}
+    arms = {"the encoder": vectors[rows], "the same, untrained": vectors_by_row(random, data)[rows]}
     table = probe.run(arms, heads=["linear"], control=False).accuracy()
     say.table(
         "Star rating, which the encoder never saw, read from its vectors (linear probe, 5 folds)",

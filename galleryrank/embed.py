@@ -100,9 +100,6 @@ def embed_into(
     if given is None:
         run.hold_to(content_fingerprint(data, photos))
     encoder = given or _encoder(run, data, settings, photos, say, untrained, device)
-    if given is not None:
-        for line in data.report.lines():
-            say(line)
     embeddings = encoder.embed(data, photos=photos, progress=bar, device=device)
     embeddings.write(run.path / VECTORS)
     say(f"{len(embeddings):,} vectors of {embeddings.dim} numbers, fingerprint {encoder.fingerprint[:12]}")
