@@ -171,7 +171,7 @@ def load_model(path: Path) -> Ranker:
     return Ranker.load(path / "model" if (path / "model").is_dir() else path)
 
 
-def parse_utility(text: str) -> Utility:
+def parse_utility(text: str, key: str = "--utility") -> Utility:
     """`click=1,long_click=2` as a utility."""
     weights, faults = {}, []
     for part in filter(None, (p.strip() for p in text.split(","))):
@@ -179,13 +179,13 @@ def parse_utility(text: str) -> Utility:
         try:
             weights[name.strip()] = float(value)
         except ValueError:
-            faults.append(Fault("must have the form head=weight, separated by commas", key="--utility", value=part))
+            faults.append(Fault("must have the form head=weight, separated by commas", key=key, value=part))
     if faults or not weights:
-        raise InputError(faults or "--utility is empty: give head=weight, separated by commas")
+        raise InputError(faults or f"{key} is empty: give head=weight, separated by commas")
     try:
         return Utility.from_mapping(weights)
     except ValueError as error:
-        raise InputError(f"--utility: {error}") from error
+        raise InputError(f"{key}: {error}") from error
 
 
 def with_utility(ranker: Ranker, text: str | None) -> Ranker:

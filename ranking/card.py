@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ranking.vectors import SHOWN, coverage_text, describe_vectors
@@ -21,8 +22,15 @@ def model_card(ranker: Ranker) -> str:
             parent = schema.parent(name)
             notes = [f"implies {parent}" if parent else "", "wanted" if head.sign > 0 else "unwanted"]
             lines.append(f"- `{name}` ({', '.join(n for n in notes if n)})")
-        weights = ", ".join(f"{h} {w:g}" for h, w in ranker.utility.weights.items()) if ranker.utility else "none"
+        weights = _weights(ranker.utility.weights if ranker.utility else None)
         lines += ["", f"Utility weights: {weights}.", f"Sampling correction: {config.correction}."]
+        earlier = info.get("utility_history", [])
+        if earlier:
+            lines += ["", "Utility weights before, latest first:", ""]
+            for entry in reversed(earlier):
+                note = " ".join(entry["note"].split())  # one line of a list, whatever was typed
+                lines.append(f"- until {entry['replaced']}: {_weights(entry['weights'])}{f' ({note})' if note else ''}")
+            lines.append("")
     else:
         lines.append("It yields one score per candidate (importance-weighted, eq. 1); the score is not a probability.")
     rate = schema.sampling.negative_rate if schema.sampling else 1.0
@@ -51,3 +59,7 @@ def model_card(ranker: Ranker) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _weights(weights: Mapping[str, float] | None) -> str:
+    return ", ".join(f"{head} {weight:g}" for head, weight in weights.items()) if weights else "none"

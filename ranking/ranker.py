@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ranking.vectors import check_vectors
 
 SCORE = "score"
 UTILITY = "utility"
+UTILITY_HISTORY = "utility_history"
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,24 @@ class Ranker:
         """The same ranker with other weights."""
         self.check_utility(utility)
         return dataclasses.replace(self, utility=utility)
+
+    def accept_utility(self, utility: Utility, note: str = "") -> Ranker:
+        """The same ranker with weights that go into production: those they replace are kept in its history.
+
+        `info["utility_history"]` (oldest first) receives the weights in use until now (None where there were none),
+        the time at which they were replaced (UTC, ISO 8601) and `note`: why. It is saved and loaded with the ranker.
+        Accepting the weights already in use changes nothing.
+        """
+        self.check_utility(utility)
+        if utility == self.utility:
+            return self
+        replaced = {
+            "weights": self.utility.to_dict() if self.utility else None,
+            "replaced": datetime.now(UTC).isoformat(timespec="seconds"),
+            "note": note,
+        }
+        info = self.info | {UTILITY_HISTORY: [*self.info.get(UTILITY_HISTORY, []), replaced]}
+        return dataclasses.replace(self, utility=utility, info=info)
 
     # ------------------------------------------------------------------------------------------------ storage
     def save(self, directory: str | Path) -> Path:

@@ -1,0 +1,131 @@
+"""Bounded stick-breaking: the unit cube onto the simplex with bounds, and back.
+
+Heads take their share one after another from what is left. With S_i the slack before head i (the total of all shares
+minus those taken and minus the lows of the heads to come) and k the number of heads after it,
+
+    x_i = low_i + S_i * z_i,    u_i = F(z_i) = 1 - (1 - z_i)^k,
+
+F the law of the first of k + 1 pieces of a stick broken uniformly [Beta(1, k)]. A uniform u gives uniform points of the
+simplex. Upper bounds truncate z_i to what leaves the later heads a solution, so every point of the cube satisfies all
+bounds; the points are then no longer exactly uniform over the space, only close to it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evaluation.checks import FloatArray
+
+
+def sticks_to_shares(
+    cube: FloatArray, low: FloatArray, high: FloatArray, total: float = 1.0, even: bool = True
+) -> FloatArray:
+    """Shares (V, T) of points (V, T - 1) of the unit cube.
+
+    Args:
+        cube: (V, T - 1) within [0, 1].
+        low: (T,) lowest shares, of sum <= total.
+        high: (T,) highest shares, of sum >= total; every head can reach both ends (tightened bounds).
+        total: The sum of the shares: less than 1 when heads that cannot move are left out.
+
+    >>> sticks_to_shares(np.array([[0.75, 0.5]]), np.zeros(3), np.ones(3)).tolist()
+    [[0.5, 0.25, 0.25]]
+    """
+    count, free = cube.shape
+    shares = np.empty((count, free + 1))
+    slack = np.full(count, total - low.sum())
+    for head in range(free):
+        power = free - head if even else 1
+        floor, ceiling = _law_range(slack, low, high, head, power)
+        law = floor + cube[:, head] * (ceiling - floor)
+        piece = slack * (1.0 - (1.0 - law) ** (1.0 / power))
+        lowest, highest = _piece_range(slack, low, high, head)
+        piece = np.clip(piece, lowest, highest)  # against rounding
+        shares[:, head] = low[head] + piece
+        slack = slack - piece
+    shares[:, free] = np.clip(low[free] + slack, low[free], high[free])
+    return shares
+
+
+def sticks_from_shares(
+    shares: FloatArray, low: FloatArray, high: FloatArray, total: float = 1.0, even: bool = True
+) -> FloatArray:
+    """Points (V, T - 1) of the unit cube: the inverse of `sticks_to_shares`.
+
+    Where an earlier head leaves a later one no choice, every coordinate gives the same share: 0.5 is returned.
+
+    >>> sticks_from_shares(np.array([[0.5, 0.25, 0.25]]), np.zeros(3), np.ones(3)).tolist()
+    [[0.75, 0.5]]
+    """
+    count, free = len(shares), shares.shape[1] - 1
+    cube = np.empty((count, free))
+    slack = np.full(count, total - low.sum())
+    for head in range(free):
+        power = free - head if even else 1
+        lowest, highest = _piece_range(slack, low, high, head)
+        piece = np.clip(shares[:, head] - low[head], lowest, highest)
+        floor, ceiling = _law_range(slack, low, high, head, power)
+        law = _law(piece, slack, power)
+        width = ceiling - floor
+        choice = width > 1e-12
+        cube[:, head] = np.where(choice, (law - floor) / np.where(choice, width, 1.0), 0.5)
+        slack = slack - piece
+    return np.clip(cube, 0.0, 1.0)
+
+
+def balanced(start: FloatArray, slope: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    """x = clip(start + c * slope, low, high) with the c for which sum x = 1, exactly: (V, T).
+
+    sum x is piecewise linear and increasing in c; its corners are where a head reaches a bound. With slope 1 this is
+    the Euclidean projection onto the bounded simplex, with start 0 the scaling that keeps proportions.
+
+    Args:
+        start: (V, T).
+        slope: (V, T), > 0.
+        low: (T,) or (V, T), of sum <= 1.
+        high: (T,) or (V, T), of sum >= 1.
+
+    >>> balanced(np.array([[0.9, 0.3, 0.3]]), np.ones((1, 3)), np.zeros(3), np.array([0.5, 1.0, 1.0])).tolist()
+    [[0.5, 0.25, 0.25]]
+    """
+    low, high = np.broadcast_to(low, start.shape), np.broadcast_to(high, start.shape)
+    corners = np.sort(np.concatenate([(low - start) / slope, (high - start) / slope], axis=1), axis=1)  # (V, 2T)
+    levels = np.clip(
+        start[:, None, :] + corners[:, :, None] * slope[:, None, :], low[:, None, :], high[:, None, :]
+    ).sum(axis=2)  # (V, 2T)
+    # The sum is 1 between the last corner below and the next one.
+    left = np.clip((levels < 1.0).sum(axis=1) - 1, 0, corners.shape[1] - 2)
+    rows = np.arange(len(start))
+    rise = levels[rows, left + 1] - levels[rows, left]
+    part = np.clip((1.0 - levels[rows, left]) / np.where(rise > 0, rise, 1.0), 0.0, 1.0)
+    shift = corners[rows, left] + part * (corners[rows, left + 1] - corners[rows, left])
+    shares = np.clip(start + shift[:, None] * slope, low, high)
+    # The last bits: the head with most room on the needed side takes what rounding left.
+    for _ in range(2):
+        rest = 1.0 - shares.sum(axis=1)
+        room = np.where(rest[:, None] > 0, high - shares, shares - low)
+        widest = room.argmax(axis=1)
+        shares[rows, widest] = np.clip(shares[rows, widest] + rest, low[rows, widest], high[rows, widest])
+    return shares
+
+
+def _piece_range(slack: FloatArray, low: FloatArray, high: FloatArray, head: int) -> tuple[FloatArray, FloatArray]:
+    """The smallest and the largest piece (V,) above its low that head may take, so that the rest has a solution."""
+    later = (high[head + 1 :] - low[head + 1 :]).sum()
+    highest = np.minimum(high[head] - low[head], slack)
+    return np.clip(slack - later, 0.0, highest), highest
+
+
+def _law_range(
+    slack: FloatArray, low: FloatArray, high: FloatArray, head: int, power: int
+) -> tuple[FloatArray, FloatArray]:
+    """`_piece_range` as values of the law F."""
+    lowest, highest = _piece_range(slack, low, high, head)
+    return _law(lowest, slack, power), _law(highest, slack, power)
+
+
+def _law(piece: FloatArray, slack: FloatArray, power: int) -> FloatArray:
+    """F(piece / slack) = 1 - (1 - piece / slack)^power, (V,); 0 where nothing is left."""
+    left = slack > 0
+    ratio = np.where(left, piece / np.where(left, slack, 1.0), 0.0)
+    return np.asarray(1.0 - (1.0 - np.clip(ratio, 0.0, 1.0)) ** power)
