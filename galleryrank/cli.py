@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 pass, 2 bad input, 70 internal error, 130 interrupted.",
+    epilog="Exit codes: 0 pass, 1 regression, 2 bad input, 3 inconclusive, 70 internal error, 130 interrupted.",
 )
 
 Out = Annotated[Path, typer.Option("--out", help="where to write")]
@@ -123,9 +123,7 @@ def tune(
     bound: Annotated[
         list[str] | None, typer.Option("--bound", help="a weight's share of the sum: save=0:0.5; may be repeated")
     ] = None,
-    metric: Annotated[
-        str, typer.Option("--metric", help="pr_auc, mean_ap, ndcg@K or expected_utility@K")
-    ] = "pr_auc",
+    metric: Annotated[str, typer.Option("--metric", help="pr_auc, mean_ap, ndcg@K or expected_utility@K")] = "pr_auc",
     margin: Annotated[
         float | None, typer.Option("--margin", help="paired standard errors to keep from each guardrail; default 2.5")
     ] = None,
@@ -243,6 +241,61 @@ def status(
     from galleryrank.rounds import status_run
 
     status_run(folder, out, format, quiet)
+
+
+simulate = typer.Typer(
+    help="The synthetic marketplace answers a policy: what an experiment would show, beside the truth.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+app.add_typer(simulate, name="simulate")
+Seed = Annotated[int, typer.Option("--seed", help="of the world, of training and of the experiment")]
+
+
+@simulate.command(epilog="Example: galleryrank simulate ab --out runs/ab")
+def ab(
+    out: Out,
+    seed: Seed = 0,
+    requests: Annotated[int, typer.Option("--requests", help="of the experiment, both arms together")] = 2_000_000,
+    format: Format = "text",
+    quiet: Quiet = False,
+) -> None:
+    """An A/B of the multi-head ranker against the importance-weighted single head: lifts per engagement."""
+    from galleryrank.simulate import simulate_ab
+
+    simulate_ab(out, seed, requests, quiet, format)
+
+
+@simulate.command("rounds", epilog="Example: galleryrank simulate rounds --out runs/rounds --rounds 3")
+def simulated_rounds(
+    out: Out,
+    seed: Seed = 0,
+    count: Annotated[int, typer.Option("--rounds", help="weeks of experiments")] = 5,
+    groups: Annotated[int, typer.Option("--groups", help="treatment groups of a round, beside the control")] = 4,
+    requests_per_group: Annotated[
+        int, typer.Option("--requests-per-group", help="that each group answers in a round")
+    ] = 200_000,
+    format: Format = "text",
+    quiet: Quiet = False,
+) -> None:
+    """Hand-picked, offline-tuned and online-tuned weights after each round, by their true expected utility."""
+    from galleryrank.simulate import simulate_rounds_run
+
+    simulate_rounds_run(out, seed, count, groups, requests_per_group, quiet, format)
+
+
+@simulate.command(epilog="Example: galleryrank simulate galleries --out runs/gallery-ab")
+def galleries(
+    out: Out,
+    seed: Seed = 0,
+    requests: Annotated[int, typer.Option("--requests", help="of each experiment, both arms together")] = 2_000_000,
+    format: Format = "text",
+    quiet: Quiet = False,
+) -> None:
+    """An A/B of the ranker with gallery vectors against the same without, on new properties and on known ones."""
+    from galleryrank.simulate import simulate_galleries
+
+    simulate_galleries(out, seed, requests, quiet, format)
 
 
 @app.command(epilog="Examples: galleryrank weights runs/a; galleryrank weights runs/a runs/a-weights/tuned.toml")

@@ -80,6 +80,10 @@ def tune_run(
     say = Log(quiet)
     if options.role not in ("tune", "calibrate"):
         raise InputError("--role must be tune or calibrate: train rows were learned from, test rows judge the weights")
+    try:
+        make_metric(options.metric)
+    except ValueError as error:
+        raise InputError(f"--metric: {error}") from error
     _check_folder(out)
     ranker, table, test = _tables(source, scores, options, accept, say)
     metrics, tuning = tune_into(out, table, test, _baseline(options, ranker, source, table), options, say, source)
@@ -237,7 +241,8 @@ def _floors(
         try:
             value = float(number)
         except ValueError:
-            faults.append(Fault("must have the form head=share, or a share for every other head", key="--keep", value=text))
+            message = "must have the form head=share, or be a share for every other head"
+            faults.append(Fault(message, key="--keep", value=text))
             continue
         if equals:
             named[head.strip()] = value
@@ -251,7 +256,7 @@ def _bounds(texts: Sequence[str], faults: list[Fault]) -> dict[str, tuple[float,
     found = {}
     for text in texts:
         head, _, pair = text.partition("=")
-        low, colon, high = pair.partition(":")
+        low, _, high = pair.partition(":")
         try:
             found[head.strip()] = (float(low), float(high))
         except ValueError:

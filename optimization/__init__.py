@@ -5,7 +5,7 @@
 >>> probabilities = np.array([[0.9, 0.2], [0.4, 0.1], [0.3, 0.8]])
 >>> labels = np.array([[1, 0], [0, 0], [0, 1]])
 >>> utility_pr_auc(probabilities, labels, weights=[[1.0, 0.0], [0.5, 0.5]]).round(3).tolist()  # a column per head
-[[1.0, 0.333], [0.5, 1.0]]
+[[1.0, 0.333], [0.5, 0.5]]
 
 It imports from `ranking` and `evaluation`; nothing below imports from it. Ax is loaded when it proposes.
 """

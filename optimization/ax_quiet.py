@@ -26,20 +26,12 @@ FILTERS: tuple[tuple[str, type[Warning], str], ...] = (
     (r"Very small noise values detected", Warning, "gpytorch puts 1e-6 in the place of a noise of 0, as is wanted"),
     (r"A not p\.d\., added jitter", Warning, "gpytorch repairs the covariance of nearly equal points, as is wanted"),
     (r"Data \(outcome observations\) is not standardized", Warning, "a metric that is the same at all points"),
-    (r"When all training points are infeasible", Warning, "Ax chose the acquisition; it leads towards the feasible, too"),
-    # What BoTorch says of single restarts; the best of all restarts is what counts.
-    (r"Optimization failed in `gen_candidates_scipy`", Warning, "BoTorch retries"),
-    (r"Optimization failed (on|within)", Warning, "BoTorch retries"),
-    (
-        r"`scipy_minimize` terminated with status",
-        Warning,
-        "a fit that reached its limit of iterations is used as it is",
-    ),
-    (
-        r"(Unable to find non-zero|All) acquisition (function )?values",
-        Warning,
-        "BoTorch starts from random points instead",
-    ),
+    (r"When all training points are infeasible", Warning, "Ax's acquisition leads towards the feasible, too"),
+    (r"Low-rank cholesky updates failed", Warning, "BoTorch samples in its standard way then"),
+    # What BoTorch says of single restarts and fits: the best of all restarts is what counts.
+    (r"Optimization failed (in|on|within) ", Warning, "a restart that stopped early is used as far as it came"),
+    (r"`scipy_minimize` terminated with status", Warning, "a fit at its limit of iterations is used as it is"),
+    (r"(Unable to find non-zero|All) acquisition (function )?values", Warning, "BoTorch starts at random points then"),
 )
 
 

@@ -19,7 +19,7 @@ import torch
 
 from evaluation.checks import FloatArray
 from features import Fault, raise_faults
-from optimization.stick_breaking import balanced, sticks_from_shares, sticks_to_shares
+from optimization.stick_breaking import balanced, shares_to_sticks, sticks_to_shares
 
 
 @dataclass(frozen=True)
@@ -164,28 +164,28 @@ class SearchSpace:
         True
         """
         engine = torch.quasirandom.SobolEngine(self.dimensions, scramble=True, seed=seed)
-        return self.free_to_shares(engine.draw(count, dtype=torch.float64).numpy())
+        return self._break(engine.draw(count, dtype=torch.float64).numpy(), even=True)
 
     def random(self, count: int, seed: int) -> FloatArray:
         """`count` independent points of the space, (count, T), distributed as `sobol`."""
-        return self.free_to_shares(np.random.default_rng(seed).random((count, self.dimensions)))
+        return self._break(np.random.default_rng(seed).random((count, self.dimensions)), even=True)
 
     def free_to_shares(self, free: npt.ArrayLike) -> FloatArray:
         """Shares (V, T) of free coordinates (V, D), points of the unit cube: sticks broken one after another.
 
-        Every point of the cube is a point of the space, so an optimiser needs no constraint beside 0 <= free <= 1.
+        A coordinate is the fraction of what is left to a head, so shares are polynomials of them, and every point of
+        the cube is a point of the space: an optimiser needs no constraint beside 0 <= free <= 1.
 
         Raises:
             ValueError: another shape, or values outside the unit cube by more than rounding.
+
+        >>> SearchSpace.of({"a": 1, "b": 1, "c": 1}).free_to_shares([0.5, 0.25]).tolist()
+        [[0.5, 0.125, 0.375]]
         """
         cube = np.atleast_2d(np.asarray(free, dtype=np.float64))
         if cube.ndim != 2 or cube.shape[1] != self.dimensions or not (np.abs(cube - 0.5) <= 0.5 + 1e-9).all():
             raise ValueError(f"`free` must be points of the unit cube of shape (V, {self.dimensions}), got {free!r}")
-        moving = self.movable
-        shares = np.tile(self.low, (len(cube), 1))  # heads that do not move stand at their only value
-        rest = 1.0 - np.delete(self.low, moving).sum()
-        shares[:, moving] = sticks_to_shares(np.clip(cube, 0.0, 1.0), self.low[moving], self.high[moving], rest)
-        return shares
+        return self._break(np.clip(cube, 0.0, 1.0), even=False)
 
     def shares_to_free(self, shares: npt.ArrayLike) -> FloatArray:
         """Free coordinates (V, D) of `shares` (V, T): the inverse of `free_to_shares`.
@@ -199,7 +199,15 @@ class SearchSpace:
             raise ValueError(f"`shares` must sum to 1 within the bounds {self.bounds}, got {first.tolist()}")
         moving = self.movable
         rest = 1.0 - np.delete(self.low, moving).sum()
-        return sticks_from_shares(rows[:, moving], self.low[moving], self.high[moving], rest)
+        return shares_to_sticks(rows[:, moving], self.low[moving], self.high[moving], rest)
+
+    def _break(self, cube: FloatArray, even: bool) -> FloatArray:
+        """Points of the space (V, T) from points of the unit cube (V, D)."""
+        moving = self.movable
+        shares = np.tile(self.low, (len(cube), 1))  # heads that do not move stand at their only value
+        rest = 1.0 - np.delete(self.low, moving).sum()
+        shares[:, moving] = sticks_to_shares(cube, self.low[moving], self.high[moving], rest, even=even)
+        return shares
 
     def _rows(self, name: str, values: npt.ArrayLike) -> FloatArray:
         rows = np.atleast_2d(np.asarray(values, dtype=np.float64))

@@ -1,13 +1,15 @@
 """Bounded stick-breaking: the unit cube onto the simplex with bounds, and back.
 
 Heads take their share one after another from what is left. With S_i the slack before head i (the total of all shares
-minus those taken and minus the lows of the heads to come) and k the number of heads after it,
+minus those taken and minus the lows of the heads to come), head i takes the fraction z_i of it:
 
-    x_i = low_i + S_i * z_i,    u_i = F(z_i) = 1 - (1 - z_i)^k,
+    x_i = low_i + S_i * z_i
 
-F the law of the first of k + 1 pieces of a stick broken uniformly [Beta(1, k)]. A uniform u gives uniform points of the
-simplex. Upper bounds truncate z_i to what leaves the later heads a solution, so every point of the cube satisfies all
-bounds; the points are then no longer exactly uniform over the space, only close to it.
+Bounds truncate z_i to an interval that leaves the later heads a solution; the cube's coordinate u_i runs over that
+interval. So every point of the cube satisfies all bounds. Plain sticks run over it evenly. For even *points*, it is
+F(z_i) = 1 - (1 - z_i)^k that runs evenly, k heads being still to come: F is the law of the first of k + 1 pieces of a
+stick broken uniformly [Beta(1, k)], so uniform u give uniform points of the simplex. Upper bounds make them a little
+uneven: exact weights would need the volume of the rest of the space at each step.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from evaluation.checks import FloatArray
 
 
 def sticks_to_shares(
-    cube: FloatArray, low: FloatArray, high: FloatArray, total: float = 1.0, even: bool = True
+    cube: FloatArray, low: FloatArray, high: FloatArray, total: float = 1.0, *, even: bool = False
 ) -> FloatArray:
     """Shares (V, T) of points (V, T - 1) of the unit cube.
 
@@ -27,19 +29,25 @@ def sticks_to_shares(
         low: (T,) lowest shares, of sum <= total.
         high: (T,) highest shares, of sum >= total; every head can reach both ends (tightened bounds).
         total: The sum of the shares: less than 1 when heads that cannot move are left out.
+        even: Whether uniform points of the cube shall become uniform points of the simplex.
 
-    >>> sticks_to_shares(np.array([[0.75, 0.5]]), np.zeros(3), np.ones(3)).tolist()
+    >>> cube = np.array([[0.75, 0.5]])
+    >>> sticks_to_shares(cube, np.zeros(3), np.ones(3)).tolist()
+    [[0.75, 0.125, 0.125]]
+    >>> sticks_to_shares(cube, np.zeros(3), np.ones(3), even=True).tolist()
     [[0.5, 0.25, 0.25]]
     """
     count, free = cube.shape
     shares = np.empty((count, free + 1))
     slack = np.full(count, total - low.sum())
     for head in range(free):
-        power = free - head if even else 1
-        floor, ceiling = _law_range(slack, low, high, head, power)
-        law = floor + cube[:, head] * (ceiling - floor)
-        piece = slack * (1.0 - (1.0 - law) ** (1.0 / power))
-        lowest, highest = _piece_range(slack, low, high, head)
+        lowest, highest = _range(slack, low, high, head)
+        if even:
+            after = free - head
+            first, last = (1.0 - _fraction(lowest, slack)) ** after, (1.0 - _fraction(highest, slack)) ** after
+            piece = slack * (1.0 - (first + cube[:, head] * (last - first)) ** (1.0 / after))
+        else:
+            piece = lowest + cube[:, head] * (highest - lowest)
         piece = np.clip(piece, lowest, highest)  # against rounding
         shares[:, head] = low[head] + piece
         slack = slack - piece
@@ -47,28 +55,23 @@ def sticks_to_shares(
     return shares
 
 
-def sticks_from_shares(
-    shares: FloatArray, low: FloatArray, high: FloatArray, total: float = 1.0, even: bool = True
-) -> FloatArray:
-    """Points (V, T - 1) of the unit cube: the inverse of `sticks_to_shares`.
+def shares_to_sticks(shares: FloatArray, low: FloatArray, high: FloatArray, total: float = 1.0) -> FloatArray:
+    """Points (V, T - 1) of the unit cube: the inverse of plain `sticks_to_shares`.
 
     Where an earlier head leaves a later one no choice, every coordinate gives the same share: 0.5 is returned.
 
-    >>> sticks_from_shares(np.array([[0.5, 0.25, 0.25]]), np.zeros(3), np.ones(3)).tolist()
+    >>> shares_to_sticks(np.array([[0.75, 0.125, 0.125]]), np.zeros(3), np.ones(3)).tolist()
     [[0.75, 0.5]]
     """
     count, free = len(shares), shares.shape[1] - 1
     cube = np.empty((count, free))
     slack = np.full(count, total - low.sum())
     for head in range(free):
-        power = free - head if even else 1
-        lowest, highest = _piece_range(slack, low, high, head)
+        lowest, highest = _range(slack, low, high, head)
         piece = np.clip(shares[:, head] - low[head], lowest, highest)
-        floor, ceiling = _law_range(slack, low, high, head, power)
-        law = _law(piece, slack, power)
-        width = ceiling - floor
+        width = highest - lowest
         choice = width > 1e-12
-        cube[:, head] = np.where(choice, (law - floor) / np.where(choice, width, 1.0), 0.5)
+        cube[:, head] = np.where(choice, (piece - lowest) / np.where(choice, width, 1.0), 0.5)
         slack = slack - piece
     return np.clip(cube, 0.0, 1.0)
 
@@ -90,9 +93,8 @@ def balanced(start: FloatArray, slope: FloatArray, low: FloatArray, high: FloatA
     """
     low, high = np.broadcast_to(low, start.shape), np.broadcast_to(high, start.shape)
     corners = np.sort(np.concatenate([(low - start) / slope, (high - start) / slope], axis=1), axis=1)  # (V, 2T)
-    levels = np.clip(
-        start[:, None, :] + corners[:, :, None] * slope[:, None, :], low[:, None, :], high[:, None, :]
-    ).sum(axis=2)  # (V, 2T)
+    levels = np.clip(start[:, None, :] + corners[:, :, None] * slope[:, None, :], low[:, None, :], high[:, None, :])
+    levels = levels.sum(axis=2)  # (V, 2T)
     # The sum is 1 between the last corner below and the next one.
     left = np.clip((levels < 1.0).sum(axis=1) - 1, 0, corners.shape[1] - 2)
     rows = np.arange(len(start))
@@ -109,23 +111,14 @@ def balanced(start: FloatArray, slope: FloatArray, low: FloatArray, high: FloatA
     return shares
 
 
-def _piece_range(slack: FloatArray, low: FloatArray, high: FloatArray, head: int) -> tuple[FloatArray, FloatArray]:
+def _range(slack: FloatArray, low: FloatArray, high: FloatArray, head: int) -> tuple[FloatArray, FloatArray]:
     """The smallest and the largest piece (V,) above its low that head may take, so that the rest has a solution."""
     later = (high[head + 1 :] - low[head + 1 :]).sum()
-    highest = np.minimum(high[head] - low[head], slack)
+    highest = np.minimum(high[head] - low[head], np.maximum(slack, 0.0))
     return np.clip(slack - later, 0.0, highest), highest
 
 
-def _law_range(
-    slack: FloatArray, low: FloatArray, high: FloatArray, head: int, power: int
-) -> tuple[FloatArray, FloatArray]:
-    """`_piece_range` as values of the law F."""
-    lowest, highest = _piece_range(slack, low, high, head)
-    return _law(lowest, slack, power), _law(highest, slack, power)
-
-
-def _law(piece: FloatArray, slack: FloatArray, power: int) -> FloatArray:
-    """F(piece / slack) = 1 - (1 - piece / slack)^power, (V,); 0 where nothing is left."""
+def _fraction(piece: FloatArray, slack: FloatArray) -> FloatArray:
+    """piece / slack within [0, 1], (V,); 0 where nothing is left."""
     left = slack > 0
-    ratio = np.where(left, piece / np.where(left, slack, 1.0), 0.0)
-    return np.asarray(1.0 - (1.0 - np.clip(ratio, 0.0, 1.0)) ** power)
+    return np.asarray(np.clip(np.where(left, piece / np.where(left, slack, 1.0), 0.0), 0.0, 1.0))

@@ -53,7 +53,10 @@ def tuning_metrics(
     judged, shown = table if test is None else test, hand if tuned is None else tuned
     effects = jsonable(sensitivity(judged, shown, metric=tuning.metric, change=CHANGE))
     order = None if tuned is None else order_change(judged, hand, tuned).to_dict()
-    scaled = {name: utility.scaled(rails.total).weights for name, utility in sets.items()}
+    scaled = {  # to 15 digits: a weight written as 0.3 stays 0.3
+        name: {head: float(f"{weight:.15g}") for head, weight in utility.scaled(rails.total).weights.items()}
+        for name, utility in sets.items()
+    }
     if tuned is None:
         summary = [str(tuning.infeasible_reason)]
     else:

@@ -50,13 +50,13 @@ def test_a_proposal_is_a_pure_function_within_the_space(two_threads: None) -> No
     random.seed(9)
     np.random.seed(9)  # noqa: NPY002
     torch.manual_seed(9)
-    again = propose(SPACE, start(), objectives=["f"], constraints=["slack"], count=2, seed=7)
-    np.testing.assert_array_equal(again, first)
+    again = propose(SPACE, start(), objectives=["f"], constraints=["slack"], seed=7)
+    np.testing.assert_array_equal(again, first[:1])
 
 
 def test_the_optimum_on_the_guardrail_is_found_in_few_proposals() -> None:
     observations = start()
-    for index in range(5):
+    for index in range(4):
         shares = propose(SPACE, observations, objectives=["f"], constraints=["slack"], seed=index)[0]
         observations.append(observe(shares))
     optimum = observe(np.array([0.65, 0.3, 0.05])).values["f"][0]
@@ -67,7 +67,7 @@ def test_the_optimum_on_the_guardrail_is_found_in_few_proposals() -> None:
 
 
 def test_two_objectives_extend_their_frontier() -> None:
-    """f_a = x_a and f_b = x_b conflict: every point without hide beyond its floor is on the frontier."""
+    """f_a = x_a and f_b = x_b conflict: what hide has beyond its floor is lost to both."""
     observations = [
         Observation(shares, {"f_a": (float(shares[0]), 0.0), "f_b": (float(shares[1]), 0.0)})
         for shares in SPACE.sobol(6, seed=1)
@@ -76,7 +76,7 @@ def test_two_objectives_extend_their_frontier() -> None:
     assert SPACE.contains(found).all()
     dominated = [o.values["f_a"][0] >= found[0] and o.values["f_b"][0] >= found[1] for o in observations]
     assert not any(dominated)
-    assert found[2] < min(float(np.asarray(o.shares)[2]) for o in observations)
+    assert found[2] < np.median([float(np.asarray(o.shares)[2]) for o in observations])
 
 
 def test_repeated_observations_and_a_metric_that_never_moves_are_taken() -> None:

@@ -168,7 +168,7 @@ def test_seconds_end_the_proposals_only() -> None:
 def test_what_ax_is_told() -> None:
     """The baseline and the first 8 of the sweep; the objective, and one slack per guardrail with its margin."""
     propose = Cheap()
-    tuning = search(propose=propose, noise=True)
+    tuning = search(propose=propose)
     first, last = propose.calls[0], propose.calls[-1]
     assert first["names"] == (("objective",), ("slack_click",))
     assert [len(call["observations"]) for call in propose.calls] == [9, 10, 11, 12]
@@ -185,7 +185,7 @@ def test_what_ax_is_told() -> None:
         expected = trial.values["click"] - 0.9 * base - 1.0 * trial.slack_errors["click"]
         assert trial.slacks["click"] == pytest.approx(expected, abs=1e-15)
     quiet = Cheap()
-    search(propose=quiet)
+    search(propose=quiet, noise=False)
     assert {error for o in quiet.calls[-1]["observations"] for _, error in o.values.values()} == {0.0}
 
 
