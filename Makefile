@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 DATA ?= ../shared/data/trivago_impressions
 BENCHMARKS ?= ../shared/benchmarks
 
-.PHONY: install demo test lint trivago trivago-compare correction benchmark galleries-probe clean
+.PHONY: install demo test lint trivago trivago-weights trivago-compare correction benchmark galleries-probe clean
 
 install: $(VENV)/.installed
 
@@ -34,12 +34,28 @@ trivago: install  ## the real hotel log: prepare, fit, score, evaluate (DATA=fol
 	$(RUN)/galleryrank evaluate runs/trivago/run
 	$(RUN)/galleryrank evaluate runs/trivago/run --logged-position --out runs/trivago/logged
 
+trivago-weights: trivago  ## utility weights on the hotel log, from one person's guess (docs/tuning.md)
+	$(RUN)/galleryrank tune runs/trivago/run --out runs/trivago/weights --maximise click --keep 0.95 \
+		--baseline click=0.3,closeup=0.15,detail=0.15,deals=0.2,reclick=0.1,searched=0.1
+
 trivago-compare: trivago  ## five seeds against LightGBM, sampled against all negatives (docs/trivago.md)
 	$(RUN)/python examples/trivago/compare.py runs/trivago/data
 
 correction: install  ## what each correction recovers where the truth is known (docs/correction.md)
 	$(RUN)/python examples/correction/simulation.py
 	$(RUN)/python examples/correction/marketplace.py
+
+.PHONY: tuning rounds benchmark-tuning
+
+tuning: install  ## known landscapes: how near the optimum, and what the margin is for (docs/tuning.md)
+	$(RUN)/python examples/tuning/landscapes.py
+
+rounds: install  ## twenty worlds: hand-picked, offline-tuned and online-tuned weights by the truth (docs/rounds.md)
+	$(RUN)/python examples/rounds/worlds.py
+
+benchmark-tuning: install  ## the objective beside scikit-learn, and where a study's time goes (docs/benchmarks.md)
+	$(RUN)/python benchmarks/objective.py
+	$(RUN)/python benchmarks/tuning.py
 
 .PHONY: galleries-ranking benchmark-galleries
 

@@ -13,6 +13,7 @@ from evaluation.metrics_json import jsonable, write_whole
 from features import Fault, InputError
 from features.errors import raise_faults
 from galleryrank.console import Log, print_json
+from galleryrank.gallery_run import check_format
 from galleryrank.run_directory import load_model
 from optimization.round_store import CONTROL, FRAME_COLUMNS, REPEAT, RoundDesign
 from optimization.round_words import RoundsStatus, ingested_words
@@ -43,13 +44,14 @@ def propose_run(
 
     The groups go to groups.csv and, one `[utility]` table each, to weights/GROUP.toml.
     """
-    _check_format(format)
+    check_format(format)
     say = Log(quiet)
     given = {
         "metric": metric, "maximise": False if minimise else None, "constraints": tuple(constraints) or None,
         "record": tuple(record) or None, "groups": groups, "seed": seed,
     }  # fmt: skip
-    rounds = _experiment(folder, run, heads, baseline, bounds, {k: v for k, v in given.items() if v is not None}, say)
+    options = {k: v for k, v in given.items() if v is not None}
+    rounds = _experiment(folder, run, heads, baseline, bounds, options, say, bool(without) or confirm)
     before = rounds.state().rounds
     if before and not (set(rounds.waiting()) - set(without)):
         say(f"round {before} is complete: proposing the next one")
@@ -73,7 +75,7 @@ def propose_run(
 
 def ingest_run(folder: Path, numbers: Path, correct: bool, format: str, quiet: bool) -> None:
     """Take the numbers of groups from a CSV or Parquet file; the same numbers again change nothing."""
-    _check_format(format)
+    check_format(format)
     say = Log(quiet)
     rounds = Rounds.open(folder)
     table = rounds.ingest(numbers, correct=correct)
@@ -86,7 +88,7 @@ def ingest_run(folder: Path, numbers: Path, correct: bool, format: str, quiet: b
 
 def status_run(folder: Path, out: Path | None, format: str, quiet: bool) -> None:
     """Show the groups, their lifts against the control and the best weights; write these to OUT as TOML."""
-    _check_format(format)
+    check_format(format)
     say = Log(quiet)
     rounds = Rounds.open(folder)
     status = rounds.status()
@@ -109,8 +111,12 @@ def _experiment(
     bounds: Sequence[str],
     given: Mapping[str, Any],
     say: Log,
+    asked_of_groups: bool = False,
 ) -> Rounds:
-    """The experiment in a folder, which must be as the options say; or a new one made from them."""
+    """The experiment in a folder, which must be as the options say; or a new one made from them.
+
+    `asked_of_groups` says that something is asked of its groups, which a new one has none of: it is not begun then.
+    """
     exists = (folder / JOURNAL).is_file()
     known: dict[str, Any] = {}
     if exists:
@@ -128,6 +134,10 @@ def _experiment(
         known["heads"] = _signs(heads)
     if bounds:
         known["bounds"] = _bounds(bounds)
+    if not exists and asked_of_groups:
+        raise InputError(
+            Fault("holds no rounds yet: --without and --confirm are for groups that were proposed", folder)
+        )
     if not exists and "baseline" not in known:
         raise InputError(
             Fault(
@@ -232,8 +242,3 @@ def _reading(row: Mapping[Any, Any]) -> list[str]:
         format_number(row["lift"], signed=True), format_interval(row["low"], row["high"], signed=True),
         format_number(row["percent"], signed=True),
     ]  # fmt: skip
-
-
-def _check_format(format: str) -> None:
-    if format not in ("text", "json"):
-        raise InputError(f"--format must be text or json, got {format!r}")

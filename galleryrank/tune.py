@@ -191,8 +191,8 @@ def _baseline(options: TuneOptions, ranker: Ranker | None, source: Path, table: 
     """The weights in production, as given or the model's own scaled to sum |w| = 1; every head is named."""
     if options.baseline is not None:
         given = read_weights(options.baseline)[0]
-        # Weights written out are taken at their word: a sum that is not 1 is a slip of the pen.
-        return given if "=" in options.baseline else _complete(given.scaled(), table)
+        # Weights written out, and no path, are taken at their word: a sum that is not 1 is a slip of the pen.
+        return _complete(given.scaled(), table) if Path(options.baseline).exists() else given
     if ranker is None or ranker.utility is None:
         message = "--baseline is needed with --scores: the weights in production, click=0.5,save=0.5 or a TOML file"
         raise InputError(message if ranker is None else Fault("holds no utility: give --baseline", source))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +80,13 @@ def _show(utility: Utility, history: list[dict[str, Any]], say: Log) -> None:
     rows = [(head, format_number(w), format_number(shares[head])) for head, w in utility.weights.items()]
     say.table("Utility", ("head", "weight", "with sum |w| = 1"), rows)
     if history:
-        past = [
-            (entry["replaced"], Utility.from_dict(entry["weights"]).to_toml().partition("\n")[2].replace("\n", "  "),
-             entry["note"])
-            for entry in reversed(history)
-        ]  # fmt: skip
+        past = [(entry["replaced"], _in_a_line(entry["weights"]), entry["note"]) for entry in reversed(history)]
         say.table("What it replaced, latest first", ("replaced", "weights", "note"), past)
+
+
+def _in_a_line(weights: Mapping[str, float] | None) -> str:
+    """Weights of the history, which has None where there were none."""
+    return ", ".join(f"{head} {format_number(weight)}" for head, weight in (weights or {}).items()) or "none"
 
 
 def _show_difference(ours: Utility, theirs: Utility, names: tuple[str, str], format: str, say: Log) -> None:

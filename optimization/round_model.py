@@ -64,7 +64,7 @@ class Arms:
     """The V distinct weight vectors that were measured; the first is the baseline, against which all lifts are.
 
     Attributes:
-        groups: Names of each one's groups, V tuples.
+        groups: Names of each one's groups, V tuples; () for the baseline, whose groups all are controls.
         weights: (V, T).
         lifts, errors: (V,) of the objective, upwards being better; 0 and 0 for the baseline.
         slacks, slack_errors: (V, K), one column per constraint.
@@ -89,7 +89,8 @@ class Arms:
         weights = [tuple(float(design.baseline[head]) for head in design.heads)]
         index, members = {weights[0]: 0}, [list[int]()]
         for number, group in enumerate(measured):
-            if group.kind != CONTROL:
+            # A treatment with the baseline's weights is one more control: its lift is chance, and that of no vector.
+            if group.kind != CONTROL and group.weights != weights[0]:
                 place = index.setdefault(group.weights, len(index))
                 if place == len(members):
                     members.append(list[int]())
@@ -109,7 +110,8 @@ class Arms:
         groups = tuple(tuple(measured[i].name for i in rows) for rows in members)
         again, again_error = (np.where(never, np.nan, x) for x in (way * again, again_error))
         control = linear.control(design.metric)
-        return cls(groups, np.array(weights), way * lift, error, slacks, slack_errors, again, again_error, control)
+        lift = way * lift + 0.0  # no -0.0
+        return cls(groups, np.array(weights), lift, error, slacks, slack_errors, again, again_error, control)
 
     @property
     def compared(self) -> int:

@@ -153,7 +153,8 @@ def _verdict(state: RoundState, arms: Arms, table: pd.DataFrame, chosen: int | N
         if arms.compared > 1
         else ""
     )
-    percent = f" ({100 * raised / abs(arms.control):+.2g} %)" if arms.control else ""
+    share = 100 * raised / abs(arms.control) if arms.control else 0.0
+    percent = f" ({share:+,.0f} %)" if abs(share) >= 100 else f" ({share:+.2g} %)" if arms.control else ""
     sentences = [
         f"Best of {count}: {' = '.join(arms.groups[chosen])}. Its {design.metric} is {format_number(abs(row['lift']))} "
         f"{'above' if raised >= 0 else 'below'} the control's{percent}; 95 % interval of the gain "
@@ -167,6 +168,9 @@ def _verdict(state: RoundState, arms: Arms, table: pd.DataFrame, chosen: int | N
             f"Measured again after it had been chosen: {format_number(arms.again[chosen], signed=True)} "
             f"{format_interval(low, high, signed=True)}; to this the choice has added nothing."
         )
+    broken = [f"`{rule}`" for rule, slack in zip(design.rules, arms.slacks[0]) if slack < 0]
+    if broken:
+        sentences.append(f"The control breaks {' and '.join(broken)}, so keeping it was not among the choices.")
     return [*sentences, *_constraint_words(state, arms, chosen)]
 
 

@@ -17,16 +17,31 @@ AGREEMENT = 0.01  # of the best objective: searches within it found the same opt
 
 
 def search_sentences(tuning: Tuning) -> list[str]:
-    """Where the best was found, whether Ax beat the sweep at equal evaluations, whether the cross-checks agree."""
+    """Where the best was found, whether Ax beat the sweep at equal evaluations, whether the cross-checks agree.
+
+    An Ax that looked for a frontier did not look for the best of one objective: there its trials on the frontier count.
+    """
     best = tuning.best
     if best is None:
         return []
+    beside = _frontier(tuning) if len(tuning.objectives) > 1 else _comparisons(tuning)
     where = f"Best of {format_number(len(tuning.trials))} trials: found by {NAMES[best.phase]}"
     base = tuning.baseline.objective
     if best is tuning.baseline:
-        return [f"{where}: nothing feasible was better than the weights in production.", *_comparisons(tuning)]
+        return [f"{where}: nothing feasible was better than the weights in production.", *beside]
     gain = f", objective {format_number(best.objective)} against {format_number(base)} of the baseline"
-    return [f"{where}{gain} on the tuning rows.", *_comparisons(tuning)]
+    return [f"{where}{gain} on the tuning rows.", *beside]
+
+
+def _frontier(tuning: Tuning) -> list[str]:
+    ours = sum(trial.phase == AX for trial in tuning.frontier)
+    own = sum(trial.phase == AX for trial in tuning.trials)
+    heads = f"{', '.join(tuning.pareto[:-1])} and {tuning.pareto[-1]}"
+    size = len(tuning.frontier)
+    sentence = f"{format_number(size)} trial{' lies' if size == 1 else 's lie'} on the frontier of {heads}"
+    return [
+        f"{sentence}, {format_number(ours)} of them among the {format_number(own)} of Ax." if own else f"{sentence}."
+    ]
 
 
 def _comparisons(tuning: Tuning) -> list[str]:
@@ -62,6 +77,8 @@ def _agreement(found: dict[str, Trial | None], checks: list[str]) -> str:
     first = f"Cross-checks at as many evaluations: {reached}"
     if not known:
         return f"{first}."
+    if all(trial is None or trial.phase == BASELINE for search, trial in found.items() if search != SWEEP):
+        return "At as many evaluations neither Ax nor its cross-checks found anything better than the baseline."
     top = max(known.values())
     near = [search for search in checks if search in known and top - known[search] <= AGREEMENT * abs(top)]
     if AX not in known or top - known[AX] > AGREEMENT * abs(top):

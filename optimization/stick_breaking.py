@@ -8,8 +8,9 @@ minus those taken and minus the lows of the heads to come), head i takes the fra
 Bounds truncate z_i to an interval that leaves the later heads a solution; the cube's coordinate u_i runs over that
 interval. So every point of the cube satisfies all bounds. Plain sticks run over it evenly. For even *points*, it is
 F(z_i) = 1 - (1 - z_i)^k that runs evenly, k heads being still to come: F is the law of the first of k + 1 pieces of a
-stick broken uniformly [Beta(1, k)], so uniform u give uniform points of the simplex. Upper bounds make them a little
-uneven: exact weights would need the volume of the rest of the space at each step.
+stick broken uniformly [Beta(1, k)], so uniform u give uniform points of the simplex. Upper bounds make them uneven,
+as exact ones would need the volume of the rest of the space at each step: later heads get more, the tighter the bounds
+the more (four heads of at most .5: on average .20, .21, .30, .30; six of at most .25: .10 to .23).
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Study:
         *,
         seed: int = 0,
         pareto: Sequence[str] = (),
-        noise: bool = False,
+        noise: bool = True,
         progress: Callable[[Trial], None] | None = None,
         preparing: float = 0.0,
     ) -> None:

@@ -58,10 +58,11 @@ def tune(
             `trials`, `seconds`, `cross_checks`) may differ: a larger one adds trials to those that are there.
         cross_checks: Nelder-Mead and random search at as many evaluations as Ax; a number = at so many each.
         pareto: Two or more heads that Ax maximises together, for their frontier; `best` still goes by `objective`.
-        noise: Tell Ax the paired standard errors as noise. All trials are measured on the same rows, so the error is in
-            part common to neighbouring weights, and on smooth tables exact values come a few tenths of a per cent nearer
-            to the optimum; but with few positives the metric jumps between neighbours, and a process that believes every
-            jump loses its way (docs/tuning.md). What the noise means for fresh rows is the business of the margin.
+        noise: Tell Ax the paired standard errors as noise. All trials are measured on the same rows, so the error is
+            in part common to neighbouring weights, and on smooth tables exact values come a few tenths of a per cent
+            nearer to the optimum; but with few positives the metric jumps between neighbours, and a process that
+            believes every jump loses its way (docs/tuning.md). What the noise means for fresh rows is the business of
+            the margin.
         propose: The search that proposes; another one for tests.
         progress: Called with every trial, journaled before or new.
 
@@ -83,6 +84,7 @@ def tune(
             *faults_of(table, guardrails, objective),
             *_budget_faults(sweep, trials, seconds, seed, cross_checks),
             *_pareto_faults(pareto, table),
+            *_start_faults(guardrails, sweep, trials),
         ]
     )
     begin = time.perf_counter()
@@ -158,6 +160,16 @@ def _budget_faults(sweep: int, trials: int, seconds: float | None, seed: int, cr
     if seconds is not None and not seconds > 0:
         faults.append(Fault("`seconds` must be > 0, or None for no budget", value=seconds))
     return faults
+
+
+def _start_faults(guardrails: Guardrails, sweep: int, trials: int) -> list[Fault]:
+    """Too few points for a first model: it needs two, and a baseline off the bounds is none of them."""
+    space = guardrails.space()
+    inside = space.contains(space.shares([float(guardrails.baseline[head]) for head in guardrails.heads]))[0]
+    if inside or sweep != 1 or trials < 1:
+        return []
+    what = "`sweep` must be >= 2 for `trials` > 0, as the baseline breaks the bounds and cannot be told to the model"
+    return [Fault(what, value=sweep)]
 
 
 def _pareto_faults(pareto: Sequence[str] | None, table: ScoreTable) -> list[Fault]:

@@ -139,10 +139,11 @@ def sensitivity_sentence(records: Sequence[Mapping[str, Any]], objective: Mappin
     if not shown:
         return f"A change of one weight by {percent} % shows no difference on {_list(list(objective))}."
     largest = max(shown, key=lambda record: abs(record["difference"]))
+    of_several = f" on {largest['head']}" if len(objective) > 1 else ""
     return (
         f"Of all changes of one weight by {percent} %, the largest effect on {_list(list(objective))} is "
         f"{format_number(largest['difference'], signed=True)} "
-        f"{format_interval(largest['low'], largest['high'], signed=True)}, from "
+        f"{format_interval(largest['low'], largest['high'], signed=True)}{of_several}, from "
         f"{'raising' if largest['factor'] > 1.0 else 'lowering'} {largest['changed']}."
     )
 

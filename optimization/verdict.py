@@ -27,6 +27,7 @@ from evaluation.comparisons import verdict
 from evaluation.estimate import Estimate, normal_interval
 from evaluation.metrics_json import jsonable
 from features import Fault, raise_faults
+from optimization.evaluating import ratio_errors
 from optimization.guardrails import ROUNDING, Guardrails
 from optimization.metrics import PreparedMetric, head_combination, make_metric
 from optimization.tuning_words import verdict_sentences
@@ -55,7 +56,8 @@ class Verdict:
             high (95 %, clustered by request), difference to the reference with difference_se, _low, _high, and verdict
             ("better", "worse", "no difference shown"; None for the reference itself).
         guardrails: One row per candidate and guarded head: floor (c_h), value, required (c_h b_h on these rows), slack
-            (value - required), se, low, high, holds (slack >= 0), decided (the interval lies on one side of 0).
+            (value - required), se (b_h x the standard error of value / b_h), low, high, holds (slack >= 0), decided
+            (the interval lies on one side of 0).
     """
 
     metric: str
@@ -211,7 +213,8 @@ def _compared(
 def _checked(ours: tuple[float, FloatArray], baseline: tuple[float, FloatArray], floor: float) -> dict[str, Any]:
     """One guardrail: what it asks for, what there is, and whether the interval lies on one side of 0."""
     required = floor * baseline[0]
-    slack, error = ours[0] - required, _error(ours[1] - floor * baseline[1])
+    slack = ours[0] - required
+    error = float(ratio_errors(np.array([ours[0]]), ours[1][:, None], np.array([baseline[0]]), baseline[1][:, None])[0])
     low, high = normal_interval(slack, error)
     return {
         "floor": floor,

@@ -132,6 +132,8 @@ def test_options_of_a_known_experiment_must_be_its_own(tmp_path: Path) -> None:
         ({"baseline": BASELINE, "bounds": ["save=0.6:0.5"]}, "0 <= low <= high <= 1"),
         ({"baseline": BASELINE, "constraints": ["save > 1"]}, "a constraint must read like"),
         ({"baseline": BASELINE, "format": "csv"}, "--format must be text or json"),
+        ({"baseline": BASELINE, "confirm": True}, "--without and --confirm are for groups that were proposed"),
+        ({"baseline": BASELINE, "without": ["r1-a"]}, "--without and --confirm are for groups that were proposed"),
     ],
 )
 def test_bad_options_make_nothing(tmp_path: Path, options: dict[str, object], message: str) -> None:

@@ -162,6 +162,16 @@ def test_an_infeasible_problem_names_the_guardrail(
     assert not (tmp_path / "out" / "tuned.toml").exists()
 
 
+def test_a_baseline_in_a_file_is_scaled_whatever_the_folder_is_called(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "seed=1"
+    folder.mkdir()
+    (folder / "weights.toml").write_text("[utility]\nclick = 3.0\nsave = 1.0\n")
+    arguments = ["tune", str(run), "--out", str(tmp_path / "out"), "--quiet", "--maximise", "long_click"]
+    main([*arguments, "--baseline", str(folder / "weights.toml"), "--trials", "0", "--sweep", "8"])
+    found = journal_of(tmp_path / "out")[0]["weights"]
+    assert found == {"closeup": 0.0, "click": 0.75, "long_click": 0.0, "save": 0.25}
+
+
 def without_positives(world: Path, folder: Path, head: str) -> Path:
     """The same log with no engagement of one kind in the tune rows."""
     shutil.copytree(world.parent, folder)

@@ -114,7 +114,7 @@ def test_s3_to_s5_against_the_metrics_themselves() -> None:
     for floor, broken in ((c * (1 - 1e-6), False), (c * (1 + 1e-6), True)):
         found = rails(floors={"click": floor}).violations(weights, rows)
         assert rules(found) == ([("S3-S5", "click")] if broken else [])
-    # With c = 1 the slack is the difference; its error is that of the ratio, here by the delta method on whole requests.
+    # With c = 1 the slack is the difference; its error is that of the ratio, by the delta method on whole requests.
     (ours, influence), (theirs, other) = (ap_influence(labels, scores(vector)) for vector in (BASELINE, weights))
     error = clustered_standard_error(influence - ours / theirs * other, rows.requests)
     assert ours > theirs

@@ -88,6 +88,18 @@ def test_any_other_damage_names_the_line(tmp_path: Path, line: int, damage: str)
     assert path.read_bytes() == before
 
 
+def test_a_line_of_another_journal_is_noticed(tmp_path: Path) -> None:
+    """Whole, and with the right number: it does not follow the line before it."""
+    path, other = tmp_path / "journal.jsonl", tmp_path / "other.jsonl"
+    for place, first in ((path, "a"), (other, "b")):
+        with Journal.open(place, "study", SETTINGS) as journal:
+            journal.append({"text": first}, {"text": "same"})
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], other.read_bytes().splitlines(keepends=True)[2]]))
+    with pytest.raises(InputError, match="line 3: the journal is damaged"):
+        Journal.open(path, "study", SETTINGS)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

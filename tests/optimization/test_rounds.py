@@ -192,6 +192,20 @@ def test_a_better_control_is_kept(create):
     assert any("keep the weights that are in production" in sentence for sentence in status.sentences)
 
 
+def test_a_treatment_with_the_weights_of_the_baseline_is_one_more_control(create):
+    """What lies between it and the control is chance: the baseline's lift stays 0."""
+
+    def at_the_baseline(space, observations, *, objectives, constraints=(), count=1, seed):
+        return np.tile(space.shares(list(BASELINE.values())), (count, 1))
+
+    rounds = create(propose=at_the_baseline)
+    rounds.ingest(numbers(dict(zip(rounds.propose()["group"], [1.0, 0.9, 1.05, 0.7]))))
+    rounds.ingest(numbers(dict(zip(rounds.propose()["group"], [1.0, 1.5, 1.4, 1.3]))))
+    arms = Arms.of(rounds.state())
+    assert (arms.lifts[0], arms.errors[0], arms.groups[0], arms.compared) == (0.0, 0.0, (), 3)
+    assert rounds.best() == rounds.export_weights("r1-b")
+
+
 def test_what_is_not_shown_is_said(create):
     """1.96 errors above the control would be shown for one comparison, not for three."""
     rounds = create()
@@ -214,6 +228,19 @@ def test_when_nothing_is_feasible_the_constraint_is_named(create):
     assert rounds.best() is None
     assert rounds.status().best is None
     assert any("`hides <= 0.01` fails at all of them (the nearest, r1-b" in s for s in rounds.status().sentences)
+
+
+def test_a_control_that_breaks_a_constraint_is_no_choice_and_that_is_said(create):
+    """Else the best would be called worse than the control, and nobody would know why it is the best."""
+    rounds = create(constraints=["hides <= 0.02"])
+    groups = rounds.propose()
+    for metric, values in (("utility", [0.01, 0.09, -0.1, -0.1]), ("hides", [0.05, 0.05, 0.015, 0.03])):
+        rounds.ingest(numbers(dict(zip(groups["group"], values)), metric))
+    assert rounds.best() == rounds.export_weights("r1-b")
+    text = " ".join(rounds.status().sentences)
+    assert "0.1100 below the control's (-1,100 %)" in text
+    assert "worse than the control" in text
+    assert "The control breaks `hides <= 0.02`, so keeping it was not among the choices." in text
 
 
 def test_minimising_turns_everything_round(create):

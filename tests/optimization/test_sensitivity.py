@@ -9,6 +9,7 @@ from evaluation import paired_ap_difference
 from optimization.objective import utilities
 from optimization.score_table import ScoreTable
 from optimization.sensitivity import contributions, sensitivity
+from optimization.tuning_words import sensitivity_sentence
 from ranking import Utility
 
 HEADS = ("click", "save", "hide")
@@ -93,6 +94,19 @@ def test_a_head_without_weight_is_left_out(table: ScoreTable) -> None:
     assert set(found["changed"]) == {"click"}
     assert (found["difference"] == 0.0).all()  # the only weight: its size changes no order
     assert (found["se"] == 0.0).all()
+
+
+def test_the_sentence_names_the_head_of_an_objective_of_several(table: ScoreTable) -> None:
+    records = sensitivity(table, UTILITY, change=0.5).to_dict("records")
+    shown = [record for record in records if record["head"] != "save" and record["verdict"] in ("better", "worse")]
+    largest = max(shown, key=lambda record: abs(record["difference"]))
+    text = sensitivity_sentence(records, {"click": 1.0, "hide": -1.0})
+    assert text is not None
+    assert "the largest effect on click and hide is" in text
+    assert f"] on {largest['head']}, from" in text
+    alone = sensitivity_sentence([r for r in records if r["head"] == "click"], {"click": 1.0})
+    assert alone is not None
+    assert "], from" in alone
 
 
 def test_bad_input_is_named(table: ScoreTable) -> None:

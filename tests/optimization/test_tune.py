@@ -104,6 +104,10 @@ def test_of_equals_the_earliest() -> None:
     found = search(rows, guard, objective="click")
     assert found.best is found.baseline
     assert "nothing feasible was better" in found.sentences()[0]
+    text = " ".join(search(rows, guard, objective="click", trials=3).sentences())
+    assert "neither Ax nor its cross-checks found anything better than the baseline" in text
+    assert "Ax did not beat the sweep" in text  # a tie is no win
+    assert "agree" not in text  # they agree on the baseline only, which all of them are given
 
 
 def test_best_of_convergence_and_equal_evaluations(found: Tuning) -> None:
@@ -178,6 +182,10 @@ def test_the_frontier_is_that_of_the_feasible_trials() -> None:
     assert 1 < len(expected) < len(feasible)
     assert found.pareto == ("long_click", "save")
     assert found.best in found.frontier
+    ours = sum(trial.phase == AX for trial in found.frontier)
+    sentences = found.sentences()  # Ax did not look for the best of one objective, so it is not blamed for missing it
+    assert len(sentences) == 2
+    assert f"{len(expected)} trials lie on the frontier of long_click and save, {ours} of them among" in sentences[1]
 
 
 def test_tables_and_json_hold_the_trials(found: Tuning) -> None:
@@ -245,6 +253,8 @@ def test_all_faults_at_once_and_nothing_journaled(tmp_path: Path) -> None:
         search(metric="auc", journal=path)
     with pytest.raises(InputError, match="at least two different heads"):
         search(pareto=["save", "save"], journal=path)
+    with pytest.raises(InputError, match="`sweep` must be >= 2 for `trials` > 0"):  # one point makes no model
+        search(guardrails=rails(bounds={"closeup": (0.5, 1.0)}), sweep=1, journal=path)
     assert not path.exists()
 
 
@@ -258,6 +268,9 @@ def test_an_unwanted_head_is_no_objective() -> None:
     found = search(hidden, guard, objective={"hide": -1.0}, sweep=16, trials=2)
     assert found.best is not None
     assert found.best.values["hide"] == min(trial.values["hide"] for trial in found.trials)
+    found = search(hidden, guard, objective="a", sweep=16, trials=2, pareto=["a", "hide"])
+    lowest = min((trial for trial in found.trials if trial.feasible), key=lambda trial: trial.values["hide"])
+    assert lowest in found.frontier  # of an unwanted head less is better
 
 
 def test_a_journal_of_another_study_is_refused(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_values_and_differences_are_those_of_the_paired_comparison(weighted: boo
 
 
 def test_a_guardrail_is_checked_with_its_own_error(table: ScoreTable, verdict: Verdict) -> None:
-    """S3-S5 of the article: f_h(w) >= c_h b_h; the error of f_h - c_h b_h is from the difference of influences."""
+    """S3-S5 of the article: f_h(w) / b_h >= c_h; by the delta method b SE(f / b) = |I(w) - (f / b) I(b)|."""
     assert set(verdict.guardrails["head"]) == {"click", "save"}
     vectors = np.array([list(weights.values()) for weights in (verdict.weights[TUNED], verdict.weights[HAND])])
     scores = utilities(table.probabilities, vectors)
@@ -90,7 +90,7 @@ def test_a_guardrail_is_checked_with_its_own_error(table: ScoreTable, verdict: V
         row = verdict.guardrails.set_index(["candidate", "head"]).loc[(TUNED, head)]
         assert row["required"] == pytest.approx(floor * base, rel=1e-9)
         assert row["slack"] == pytest.approx(value - floor * base, abs=1e-12)
-        error = clustered_standard_error(influence - floor * base_influence, Clusters.of(groups), weights)
+        error = clustered_standard_error(influence - value / base * base_influence, Clusters.of(groups), weights)
         assert row["se"] == pytest.approx(error, rel=1e-9)
         assert bool(row["holds"]) == (value >= floor * base)
 
@@ -98,6 +98,13 @@ def test_a_guardrail_is_checked_with_its_own_error(table: ScoreTable, verdict: V
 def test_the_baseline_keeps_a_floor_of_one_exactly(verdict: Verdict) -> None:
     row = verdict.guardrails.set_index(["candidate", "head"]).loc[(HAND, "save")]
     assert (row["slack"], row["se"], row["holds"], row["decided"]) == (0.0, 0.0, True, True)
+
+
+def test_the_baseline_keeps_a_floor_below_one_for_certain(table: ScoreTable) -> None:
+    """Its share is 1 whatever the level of a rare head is."""
+    found = standard(table, click=0.999).guardrails.set_index(["candidate", "head"]).loc[(HAND, "click")]
+    assert found["se"] == pytest.approx(0.0, abs=1e-15)
+    assert (found["holds"], found["decided"]) == (True, True)
 
 
 def test_the_objective_is_the_sum_of_values_with_the_error_of_the_sum(table: ScoreTable) -> None:
