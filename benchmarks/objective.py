@@ -20,7 +20,7 @@ import torch
 
 from evaluation.average_precision import ap_influence
 from evaluation.clusters import Clusters
-from optimization.objective import UtilityObjective, utilities, utility_pr_auc
+from optimization.objective.pr_auc import UtilityObjective, utilities, utility_pr_auc
 
 TOLERANCE = 1e-9
 RATES = np.array([0.16, 0.10, 0.04, 0.02])  # of close-up, click, long click, save

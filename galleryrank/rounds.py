@@ -15,9 +15,9 @@ from features.errors import raise_faults
 from galleryrank.console import Log, print_json
 from galleryrank.gallery_run import check_format
 from galleryrank.run_directory import load_model
-from optimization.round_store import CONTROL, FRAME_COLUMNS, REPEAT, RoundDesign
-from optimization.round_words import RoundsStatus, ingested_words
-from optimization.rounds import JOURNAL, Rounds
+from optimization.online.rounds import JOURNAL, Rounds
+from optimization.online.store import CONTROL, FRAME_COLUMNS, REPEAT, RoundDesign
+from optimization.online.words import RoundsStatus, ingested_words
 from ranking import Utility
 
 GROUPS_FILE, WEIGHTS_FOLDER = "groups.csv", "weights"

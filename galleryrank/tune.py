@@ -27,10 +27,10 @@ from galleryrank.tune_table import LiveTrials
 from galleryrank.weights import read_weights
 from optimization import Guardrails, ScoreTable, Tuning, make_metric, tune
 from optimization.guardrails import MARGIN
+from optimization.report.tuning_metrics import tuning_metrics, tuning_slices
+from optimization.report.tuning_report import write_tuning_report
+from optimization.report.tuning_words import objective_words
 from optimization.trials import AX, SWEEP
-from optimization.tuning_metrics import tuning_metrics, tuning_slices
-from optimization.tuning_report import write_tuning_report
-from optimization.tuning_words import objective_words
 from optimization.verdict import HAND, TUNED
 from ranking import Ranker, Utility
 

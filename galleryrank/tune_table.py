@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from evaluation.formatting import format_number
 from galleryrank.console import Log
+from optimization.report.tuning_words import PHASES
 from optimization.trials import AX, BASELINE, SWEEP, Trial
-from optimization.tuning_words import PHASES
 
 if TYPE_CHECKING:
     from rich.live import Live

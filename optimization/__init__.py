@@ -15,9 +15,9 @@ from _galleryrank_siblings import require_siblings
 require_siblings(__file__)
 
 from optimization.guardrails import Guardrails, Violation  # noqa: E402
-from optimization.metrics import make_metric  # noqa: E402
-from optimization.objective import utilities, utility_pr_auc  # noqa: E402
-from optimization.rounds import Rounds  # noqa: E402
+from optimization.objective.metrics import make_metric  # noqa: E402
+from optimization.objective.pr_auc import utilities, utility_pr_auc  # noqa: E402
+from optimization.online.rounds import Rounds  # noqa: E402
 from optimization.score_table import ScoreTable  # noqa: E402
 from optimization.sensitivity import contributions, sensitivity  # noqa: E402
 from optimization.tune import tune  # noqa: E402

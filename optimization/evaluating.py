@@ -1,7 +1,7 @@
 """What weights do on a score table: metrics, and differences to the baseline with errors paired by request.
 
-With I_h(w) `(R,)` the influences of the requests on f_h(w) (`optimization.metrics`), b the baseline's weights, a_h the
-objective's value of head h, and r_h = f_h(w) / f_h(b) what is kept of the baseline:
+With I_h(w) `(R,)` the influences of the requests on f_h(w) (`optimization.objective.metrics`), b the baseline's
+weights, a_h the objective's value of head h, and r_h = f_h(w) / f_h(b) what is kept of the baseline:
 
     SE(r_h)^2 f_h(b)^2 = sum over requests of (I_h(w) - r_h I_h(b))^2
     SE(objective(w) - objective(b))^2 = sum over requests of (sum_h a_h (I_h(w) - I_h(b)))^2
@@ -26,7 +26,7 @@ import numpy.typing as npt
 from evaluation.checks import FloatArray
 from features import Fault, InputError, raise_faults
 from optimization.guardrails import ROUNDING, Guardrails
-from optimization.metrics import head_combination, make_metric
+from optimization.objective.metrics import head_combination, make_metric
 from optimization.score_table import ScoreTable
 
 __all__ = ["Evaluator", "Outcome", "faults_of", "ratio_errors"]

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from features import Fault, InputError, raise_faults
-from optimization.search_space import SearchSpace
+from optimization.search.space import SearchSpace
 from ranking.utility import Utility
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from evaluation.comparisons import verdict
 from evaluation.estimate import normal_interval
-from optimization.metrics import make_metric
+from optimization.objective.metrics import make_metric
 from optimization.weight_diff import weight_vector
 from ranking.utility import Utility
 

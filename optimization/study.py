@@ -19,11 +19,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from evaluation.checks import FloatArray
-from optimization.ax_search import Observation
-from optimization.cross_checks import nelder_mead, penalised
 from optimization.evaluating import Evaluator, Outcome
 from optimization.journal import Journal
-from optimization.search_space import SearchSpace
+from optimization.search.ax_search import Observation
+from optimization.search.cross_checks import nelder_mead, penalised
+from optimization.search.space import SearchSpace
 from optimization.trials import AX, BASELINE, NELDER_MEAD, PHASES, RANDOM, SWEEP, Trial, trial_of, trial_record
 
 __all__ = ["STARTS", "Propose", "Study", "trial_seed"]

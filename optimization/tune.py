@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from features import Fault, raise_faults
-from optimization import ax_search
 from optimization.evaluating import Evaluator, faults_of
 from optimization.guardrails import Guardrails
 from optimization.journal import Journal
 from optimization.score_table import ScoreTable
+from optimization.search import ax_search
 from optimization.study import STARTS, Propose, Study
 from optimization.trials import AX, SWEEP, Trial
 from optimization.tuning import Tuning

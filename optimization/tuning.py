@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from evaluation.metrics_json import jsonable
-from optimization.ax_search import Observation
 from optimization.guardrails import ROUNDING, Guardrails
 from optimization.infeasibility import infeasible_reason
 from optimization.pareto import non_dominated
-from optimization.search_space import SearchSpace
+from optimization.search.ax_search import Observation
+from optimization.search.space import SearchSpace
 from optimization.search_words import search_sentences
 from optimization.trials import AX, NELDER_MEAD, RANDOM, SWEEP, Trial
 from ranking.utility import Utility
@@ -38,7 +38,7 @@ class Tuning:
             its heads and the guarded ones.
         space: What was searched.
         starts: How many trials of the sweep Ax started from.
-        observations: What Ax knew in the end, for slices and posteriors (`optimization.ax_slices`).
+        observations: What Ax knew in the end, for slices and posteriors (`optimization.search.ax_slices`).
         objectives, constraints: The names in `observations` of what Ax maximises and of what it keeps >= 0.
     """
 

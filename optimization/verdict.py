@@ -29,8 +29,8 @@ from evaluation.metrics_json import jsonable
 from features import Fault, raise_faults
 from optimization.evaluating import ratio_errors
 from optimization.guardrails import ROUNDING, Guardrails
-from optimization.metrics import PreparedMetric, head_combination, make_metric
-from optimization.tuning_words import verdict_sentences
+from optimization.objective.metrics import PreparedMetric, head_combination, make_metric
+from optimization.report.tuning_words import verdict_sentences
 from optimization.weight_diff import Weights, as_utility, weight_vector
 from ranking.utility import Utility
 

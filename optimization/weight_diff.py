@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from evaluation.checks import FloatArray
-from optimization.objective import utilities
+from optimization.objective.pr_auc import utilities
 from ranking.utility import Utility
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from features import InputError
 from galleryrank import rounds as command
 from galleryrank.rounds import ingest_run, propose_run, status_run
-from optimization.rounds import JOURNAL, Rounds
+from optimization.online.rounds import JOURNAL, Rounds
 from ranking import Utility
 
 BASELINE = "click=0.5,save=0.25,hide=-0.25"

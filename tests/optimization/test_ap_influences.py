@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from evaluation.average_precision import ap_influence, average_precision
 from evaluation.clusters import Clusters, clustered_standard_error
-from optimization import row_codes
-from optimization.objective import UtilityObjective, ap_request_influences, utilities
+from optimization.objective import row_codes
+from optimization.objective.pr_auc import UtilityObjective, ap_request_influences, utilities
 
 # (weights that are classes, bits of a code): class and request, class and row number, row number alone
 LAYOUTS = {"request": (64, 32), "row number": (0, 32), "row number alone": (0, 1)}

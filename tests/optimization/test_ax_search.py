@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from evaluation.checks import FloatArray
-from optimization.ax_quiet import quiet_ax
-from optimization.ax_search import Observation, propose
-from optimization.search_space import SearchSpace
+from optimization.search.ax_quiet import quiet_ax
+from optimization.search.ax_search import Observation, propose
+from optimization.search.space import SearchSpace
 
 SPACE = SearchSpace.of({"a": 1, "b": 1, "hide": -1}, {"hide": (0.05, 0.6)})
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from evaluation.checks import FloatArray
-from optimization.ax_search import Observation
-from optimization.ax_slices import posterior, slice_shares, slices
-from optimization.search_space import SearchSpace
+from optimization.search.ax_search import Observation
+from optimization.search.ax_slices import posterior, slice_shares, slices
+from optimization.search.space import SearchSpace
 
 SPACE = SearchSpace.of({"a": 1, "b": 1, "c": 1})
 TARGET = np.array([0.5, 0.3, 0.2])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from evaluation.checks import FloatArray
-from optimization.cross_checks import nelder_mead, penalised
-from optimization.search_space import SearchSpace
+from optimization.search.cross_checks import nelder_mead, penalised
+from optimization.search.space import SearchSpace
 
 SPACE = SearchSpace.of(dict.fromkeys("abcd", 1))
 BOUNDED = SearchSpace.of(dict.fromkeys("abcd", 1), {"a": (0.0, 0.3), "b": (0.2, 0.2), "c": (0.1, 1.0)})

@@ -10,8 +10,8 @@ import pytest
 
 from evaluation.average_precision import ap_influence
 from features import InputError
-from optimization.metrics import METRICS, head_combination, make_metric
-from optimization.objective import utilities
+from optimization.objective.metrics import METRICS, head_combination, make_metric
+from optimization.objective.pr_auc import utilities
 from optimization.score_table import ScoreTable
 
 

@@ -10,10 +10,10 @@ from sklearn.metrics import average_precision_score
 
 from evaluation.average_precision import average_precision
 from evaluation.clusters import Clusters
-from optimization import row_codes
-from optimization.objective import UtilityObjective, utilities, utility_pr_auc
-from optimization.packed_keys import rank_rows
-from optimization.row_codes import RowCodes
+from optimization.objective import row_codes
+from optimization.objective.packed_keys import rank_rows
+from optimization.objective.pr_auc import UtilityObjective, utilities, utility_pr_auc
+from optimization.objective.row_codes import RowCodes
 from ranking import Utility
 
 KINDS = ("uniform", "coarse", "equal", "subnormal", "huge range", "signed zeros")

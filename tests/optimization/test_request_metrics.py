@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from optimization.metrics import make_metric
-from optimization.objective import utilities
-from optimization.request_metrics import PreparedRequestMetric, RequestMetric
+from optimization.objective.metrics import make_metric
+from optimization.objective.pr_auc import utilities
+from optimization.objective.request_metrics import PreparedRequestMetric, RequestMetric
 from optimization.score_table import ScoreTable
 
 NAMES = ["mean_ap", "ndcg@1", "ndcg@5", "ndcg@100", "expected_utility@1", "expected_utility@3"]

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from features import InputError
-from optimization.round_constraints import Constraint
-from optimization.round_metrics import CORRECTED, KNOWN, NEW, check_numbers, read_numbers
+from optimization.online.constraints import Constraint
+from optimization.online.numbers import CORRECTED, KNOWN, NEW, check_numbers, read_numbers
 
 GROUPS = ["r1-control", "r1-a", "r1-b"]
 METRICS = ["utility", "hide_rate"]

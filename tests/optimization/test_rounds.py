@@ -11,10 +11,10 @@ import pytest
 
 from evaluation.estimate import Z95
 from features import InputError
-from optimization.round_model import Arms
-from optimization.round_proposal import plain_shares
-from optimization.rounds import JOURNAL, Rounds
-from optimization.search_space import SearchSpace
+from optimization.online.model import Arms
+from optimization.online.proposal import plain_shares
+from optimization.online.rounds import JOURNAL, Rounds
+from optimization.search.space import SearchSpace
 
 HEADS = {"click": 1, "save": 1, "hide": -1}
 BASELINE = {"click": 0.5, "save": 0.25, "hide": -0.25}

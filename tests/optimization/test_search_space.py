@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from features import InputError
-from optimization.search_space import SearchSpace
+from optimization.search.space import SearchSpace
 
 FREE = {f"h{t}": SearchSpace.of({f"h{i}": 1 for i in range(t)}) for t in (2, 3, 4, 6)}
 BOUNDED = {

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from evaluation import paired_ap_difference
-from optimization.objective import utilities
+from optimization.objective.pr_auc import utilities
+from optimization.report.tuning_words import sensitivity_sentence
 from optimization.score_table import ScoreTable
 from optimization.sensitivity import contributions, sensitivity
-from optimization.tuning_words import sensitivity_sentence
 from ranking import Utility
 
 HEADS = ("click", "save", "hide")

@@ -11,12 +11,12 @@ import pytest
 
 from evaluation.checks import FloatArray
 from optimization import study as study_module
-from optimization.ax_search import Observation
 from optimization.evaluating import Evaluator
 from optimization.guardrails import Guardrails
 from optimization.journal import Journal
 from optimization.score_table import ScoreTable
-from optimization.search_space import SearchSpace
+from optimization.search.ax_search import Observation
+from optimization.search.space import SearchSpace
 from optimization.study import STARTS, Study, trial_seed
 from optimization.trials import AX, NELDER_MEAD, RANDOM, SWEEP, Trial
 from optimization.tune import tune

@@ -12,11 +12,11 @@ import pytest
 
 from evaluation.checks import FloatArray
 from features import InputError
-from optimization.ax_search import Observation
 from optimization.evaluating import Evaluator
 from optimization.guardrails import Guardrails
 from optimization.score_table import ScoreTable
-from optimization.search_space import SearchSpace
+from optimization.search.ax_search import Observation
+from optimization.search.space import SearchSpace
 from optimization.study import STARTS
 from optimization.trials import AX, NELDER_MEAD, PHASES, RANDOM, SWEEP
 from optimization.tune import tune
@@ -293,7 +293,7 @@ def test_a_journal_of_another_study_is_refused(tmp_path: Path) -> None:
 
 def test_with_ax_itself(tmp_path: Path) -> None:
     """Two proposals, one of them after a resume, are those of a study that was not interrupted."""
-    from optimization import ax_search
+    from optimization.search import ax_search
 
     path, rows = tmp_path / "journal.jsonl", landscape(requests=60)
     small: dict[str, Any] = {"sweep": 8, "cross_checks": False, "propose": ax_search.propose}

@@ -16,11 +16,11 @@ from evaluation.checks import FloatArray
 from evaluation.formatting import format_number
 from evaluation.report import Figure
 from optimization.guardrails import Guardrails
+from optimization.report.tuning_metrics import tuning_metrics, tuning_slices
+from optimization.report.tuning_report import render_tuning_report, tuning_figures, write_tuning_report
 from optimization.score_table import ScoreTable
 from optimization.tune import tune
 from optimization.tuning import Tuning
-from optimization.tuning_metrics import tuning_metrics, tuning_slices
-from optimization.tuning_report import render_tuning_report, tuning_figures, write_tuning_report
 from ranking import Utility
 
 HEADS = ("click", "<save>", "hide")
@@ -92,7 +92,7 @@ def numbers(value: Any) -> Iterator[float | int]:
 
 def test_the_layout_is_complete(metrics: dict[str, Any], tuning: Tuning) -> None:
     """Every section that the head of `tuning_report` describes, and no other."""
-    import optimization.tuning_report as module
+    import optimization.report.tuning_report as module
 
     described = re.findall(r"^    ([a-z]+)  +\S", module.__doc__ or "", flags=re.MULTILINE)
     assert list(metrics) == described

@@ -12,7 +12,7 @@ from evaluation.average_precision import ap_influence
 from evaluation.clusters import clustered_standard_error
 from features import InputError
 from optimization.guardrails import Guardrails
-from optimization.objective import utilities
+from optimization.objective.pr_auc import utilities
 from optimization.score_table import ScoreTable
 from optimization.verdict import EQUAL, HAND, OBJECTIVE, TUNED, Verdict, candidates, judge
 from ranking import Utility

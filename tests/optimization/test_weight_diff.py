@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimization.objective import utilities
+from optimization.objective.pr_auc import utilities
 from optimization.score_table import ScoreTable
 from optimization.weight_diff import cosine, diff_weights, order_change
 from ranking import Utility

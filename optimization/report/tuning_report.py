@@ -41,11 +41,11 @@ import pandas as pd
 from evaluation.formatting import format_interval, format_number
 from evaluation.metrics_json import write_whole
 from evaluation.report import Figure
-from optimization.convergence_figure import convergence_figure
-from optimization.pareto_figure import pareto_figure
-from optimization.slice_figure import slice_figure
-from optimization.tuning_words import PHASES, objective_words
-from optimization.verdict_figure import verdict_figure
+from optimization.report.convergence_figure import convergence_figure
+from optimization.report.pareto_figure import pareto_figure
+from optimization.report.slice_figure import slice_figure
+from optimization.report.tuning_words import PHASES, objective_words
+from optimization.report.verdict_figure import verdict_figure
 from ranking.utility import Utility
 
 WORDS = ("candidate", "head", "changed", "phase", "verdict", "mark", "trial", "best", "feasible", "combined", "holds")
@@ -137,7 +137,7 @@ def render_tuning_report(
 
     if metrics.get("report") != "tuning":
         raise ValueError(f"`metrics` must be those of a tuning study, got report {metrics.get('report')!r}")
-    ours, house = (resources.files(package) / "templates" for package in ("optimization", "evaluation"))
+    ours, house = (resources.files(package) / "templates" for package in ("optimization.report", "evaluation"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": format_number, "interval": format_interval}
     drawn = tuning_figures(metrics) if figures is None else list(figures)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evaluation.metrics_json import jsonable
+from optimization.report.tuning_words import objective_words, order_sentence, sensitivity_sentence, weights_words
 from optimization.sensitivity import contributions, sensitivity
-from optimization.tuning_words import objective_words, order_sentence, sensitivity_sentence, weights_words
 from optimization.verdict import HAND, TUNED, candidates, judge
 from optimization.weight_diff import Weights, as_utility, diff_weights, order_change
 
@@ -109,7 +109,7 @@ def tuning_slices(tuning: Tuning, *, points: int = 41, seed: int = 0) -> dict[st
         label (the words of the vertical axis), records (`ax_slices.slices`) and observations (head, share, value,
         best); None where Ax knew fewer than two trials.
     """
-    from optimization.ax_slices import slices
+    from optimization.search.ax_slices import slices
 
     known = tuning.observations
     if len(known) < 2:

@@ -18,8 +18,8 @@ import pandas as pd
 
 from features import Fault, InputError, raise_faults
 from optimization.guardrails import Guardrails
-from optimization.round_constraints import Constraint, parse_constraints
-from optimization.search_space import SearchSpace
+from optimization.online.constraints import Constraint, parse_constraints
+from optimization.search.space import SearchSpace
 
 CONTROL, TREATMENT, REPEAT = "control", "treatment", "repeat"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -19,7 +19,7 @@ import torch
 
 from evaluation.checks import FloatArray
 from features import Fault, raise_faults
-from optimization.stick_breaking import balanced, shares_to_sticks, sticks_to_shares
+from optimization.search.stick_breaking import balanced, shares_to_sticks, sticks_to_shares
 
 
 @dataclass(frozen=True)

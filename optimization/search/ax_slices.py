@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from evaluation.checks import FloatArray
-from optimization.ax_quiet import quiet_ax
-from optimization.ax_search import Observation, model_client, parameters_of
-from optimization.search_space import SearchSpace
-from optimization.stick_breaking import balanced
+from optimization.search.ax_quiet import quiet_ax
+from optimization.search.ax_search import Observation, model_client, parameters_of
+from optimization.search.space import SearchSpace
+from optimization.search.stick_breaking import balanced
 
 if TYPE_CHECKING:
     from ax.adapter.torch import TorchAdapter

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from evaluation.checks import FloatArray, IntArray
-from optimization.packed_keys import RankedRows
-from optimization.row_codes import RowCodes
+from optimization.objective.packed_keys import RankedRows
+from optimization.objective.row_codes import RowCodes
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class HeadCurves:
         ranked: The rows in order of their scores.
         rows: What their codes mean.
 
-    >>> from optimization.packed_keys import rank_rows
+    >>> from optimization.objective.packed_keys import rank_rows
     >>> rows = RowCodes.of(np.array([[1], [0], [1]]))
     >>> ranked = rank_rows(np.array([3, 2, 2], np.float32), rows.codes, rows.bits, rows.positive_from)
     >>> HeadCurves(ranked, rows).head(0).average_precision  # the tie is one group

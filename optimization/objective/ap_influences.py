@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from evaluation.checks import FloatArray, IntArray
-from optimization.head_curves import HeadCurve, HeadCurves, running_sum
-from optimization.packed_keys import RankedRows
-from optimization.row_codes import RowCodes
+from optimization.objective.head_curves import HeadCurve, HeadCurves, running_sum
+from optimization.objective.packed_keys import RankedRows
+from optimization.objective.row_codes import RowCodes
 
 
 def request_influences(ranked: RankedRows, rows: RowCodes) -> tuple[FloatArray, FloatArray]:
@@ -30,7 +30,7 @@ def request_influences(ranked: RankedRows, rows: RowCodes) -> tuple[FloatArray, 
         The values `(T,)` and the influences `(R, T)`, whose columns sum to 0; NaN for a head without positives.
 
     >>> from evaluation.clusters import Clusters
-    >>> from optimization.packed_keys import rank_rows
+    >>> from optimization.objective.packed_keys import rank_rows
     >>> rows = RowCodes.of(np.array([[1], [0], [1], [0]])).with_requests(Clusters.of([1, 2, 1, 2]))
     >>> ranked = rank_rows(np.array([0.9, 0.8, 0.7, 0.1], np.float32), rows.codes, rows.bits, rows.positive_from)
     >>> values, influences = request_influences(ranked, rows)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from evaluation.checks import FloatArray
 from features import Fault, InputError
-from optimization.objective import UtilityObjective
-from optimization.request_metrics import RequestMetric
+from optimization.objective.pr_auc import UtilityObjective
+from optimization.objective.request_metrics import RequestMetric
 from optimization.score_table import ScoreTable
 
 __all__ = ["METRICS", "Metric", "PrAuc", "PreparedMetric", "head_combination", "make_metric"]
@@ -64,7 +64,7 @@ class PrAuc:
     label: str = "PR-AUC"
 
     def prepare(self, table: ScoreTable) -> PreparedMetric:
-        """See `optimization.objective.UtilityObjective`."""
+        """See `optimization.objective.pr_auc.UtilityObjective`."""
         return _PreparedPrAuc(
             UtilityObjective(table.probabilities, table.labels, table.row_weights, requests=table.requests)
         )
@@ -86,7 +86,7 @@ def make_metric(name: str) -> Metric:
 
     Args:
         name: "pr_auc", or a mean over requests: "mean_ap", "ndcg@K", "expected_utility@K" with K >= 1
-            (`optimization.request_metrics` defines them).
+            (`optimization.objective.request_metrics` defines them).
 
     Raises:
         ValueError: any other name.

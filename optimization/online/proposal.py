@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from evaluation.checks import FloatArray
-from optimization.round_model import OBJECTIVE, Arms, Posterior, Propose, choose, expected_lifts, slack_names
-from optimization.round_store import CONTROL, REPEAT, TREATMENT, RoundState, round_record
-from optimization.search_space import SearchSpace
+from optimization.online.model import OBJECTIVE, Arms, Posterior, Propose, choose, expected_lifts, slack_names
+from optimization.online.store import CONTROL, REPEAT, TREATMENT, RoundState, round_record
+from optimization.search.space import SearchSpace
 
 DECIMALS = 6
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import pandas as pd
 
 from features import Fault, InputError, raise_faults
-from optimization import ax_search, ax_slices
 from optimization.journal import Journal
-from optimization.round_metrics import KNOWN, check_numbers, read_numbers
-from optimization.round_model import Arms, Posterior, Propose, choose, expected_lifts
-from optimization.round_proposal import next_round
-from optimization.round_store import RoundDesign, RoundState
-from optimization.round_words import RoundsStatus, describe
+from optimization.online.model import Arms, Posterior, Propose, choose, expected_lifts
+from optimization.online.numbers import KNOWN, check_numbers, read_numbers
+from optimization.online.proposal import next_round
+from optimization.online.store import RoundDesign, RoundState
+from optimization.online.words import RoundsStatus, describe
+from optimization.search import ax_search, ax_slices
 from ranking import Utility
 
 __all__ = ["Rounds"]

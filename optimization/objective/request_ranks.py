@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.checks import FloatArray, IntArray
-from optimization.objective import utilities
+from optimization.objective.pr_auc import utilities
 from optimization.score_table import ScoreTable
 
 __all__ = ["HeadPositives", "RankedPositives", "RequestRanks"]

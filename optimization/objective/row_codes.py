@@ -16,7 +16,7 @@ import pandas as pd
 
 from evaluation.checks import FloatArray, IntArray, float_array
 from evaluation.clusters import Clusters
-from optimization.packed_keys import CodeArray
+from optimization.objective.packed_keys import CodeArray
 
 BoolArray = npt.NDArray[np.bool_]
 

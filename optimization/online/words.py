@@ -13,9 +13,9 @@ from evaluation.comparisons import BETTER, UNDECIDED, verdict
 from evaluation.estimate import Z95, normal_interval
 from evaluation.formatting import format_interval, format_number
 from evaluation.metrics_json import jsonable
-from optimization.round_metrics import CORRECTED, KNOWN, NEW
-from optimization.round_model import Arms, Posterior, choose, expected_lifts, readings
-from optimization.round_store import CONTROL, RoundState
+from optimization.online.model import Arms, Posterior, choose, expected_lifts, readings
+from optimization.online.numbers import CORRECTED, KNOWN, NEW
+from optimization.online.store import CONTROL, RoundState
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from evaluation.checks import FloatArray
 from evaluation.clusters import Clusters
-from optimization.ap_influences import request_influences
-from optimization.head_curves import HeadCurves
-from optimization.packed_keys import CHUNK, RankedRows, rank_rows
-from optimization.row_codes import RowCodes
+from optimization.objective.ap_influences import request_influences
+from optimization.objective.head_curves import HeadCurves
+from optimization.objective.packed_keys import CHUNK, RankedRows, rank_rows
+from optimization.objective.row_codes import RowCodes
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -179,8 +179,8 @@ class UtilityObjective:
             weights: `(T,)`.
 
         Returns:
-            The values `(T,)`, and the influences `(R, T)` per request (`optimization.ap_influences`), NaN in the
-            column of a head without positives.
+            The values `(T,)`, and the influences `(R, T)` per request (`optimization.objective.ap_influences`), NaN in
+            the column of a head without positives.
 
         Raises:
             ValueError: no `requests` were given, or as in `utility_pr_auc`.

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.checks import FloatArray
-from optimization.search_space import SearchSpace
+from optimization.search.space import SearchSpace
 
 STEP = 0.7  # first steps in log-ratios: a share of 0.25 among four moves to 0.40
 AT_REST = 1e-2  # log-ratios: the size of a simplex that has come to rest

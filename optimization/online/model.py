@@ -28,9 +28,9 @@ import pandas as pd
 
 from evaluation.checks import FloatArray
 from evaluation.estimate import Z95, normal_interval
-from optimization.ax_search import Observation
-from optimization.round_store import CONTROL, REPEAT, RoundState
-from optimization.search_space import SearchSpace
+from optimization.online.store import CONTROL, REPEAT, RoundState
+from optimization.search.ax_search import Observation
+from optimization.search.space import SearchSpace
 
 OBJECTIVE = "objective"
 COVERAGE = 0.95

@@ -12,7 +12,7 @@ gain of a positive row whose group of equal utility takes the ranks a + 1 .. b i
 - `mean_ap`: average precision within the request, where equal utilities are one group as in PR-AUC.
 
 Requests without a positive row of a head are left out of its `mean_ap` and `ndcg@K`, which are undefined there;
-`expected_utility@K` counts them as 0. Weighted rows and missing labels: see `optimization.request_ranks`.
+`expected_utility@K` counts them as 0. Weighted rows and missing labels: see `optimization.objective.request_ranks`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.checks import FloatArray, IntArray
-from optimization.request_ranks import RankedPositives, RequestRanks
+from optimization.objective.request_ranks import RankedPositives, RequestRanks
 from optimization.score_table import ScoreTable
 
 __all__ = ["PreparedRequestMetric", "RequestMetric"]

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.checks import FloatArray
-from optimization.ax_quiet import quiet_ax
-from optimization.search_space import SearchSpace
+from optimization.search.ax_quiet import quiet_ax
+from optimization.search.space import SearchSpace
 
 if TYPE_CHECKING:
     from ax.api.client import Client

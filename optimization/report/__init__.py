@@ -1,0 +1,1 @@
+"""metrics.json, report.html and the pictures of a tuning study."""
