@@ -47,8 +47,9 @@ correction: install  ## what each correction recovers where the truth is known (
 
 .PHONY: tuning rounds benchmark-tuning
 
-tuning: install  ## known landscapes: how near the optimum, and what the margin is for (docs/tuning.md)
+tuning: install  ## known landscapes, then tuned against the oracle's weights (docs/tuning.md), 40 minutes of a core
 	$(RUN)/python examples/tuning/landscapes.py
+	$(RUN)/python examples/tuning/marketplace.py
 
 rounds: install  ## twenty worlds: hand-picked, offline-tuned and online-tuned weights by the truth (docs/rounds.md)
 	$(RUN)/python examples/rounds/worlds.py

@@ -114,11 +114,19 @@ def tune(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", help="the weights in production: click=0.5,save=0.5, a TOML file or a run's folder"),
+        typer.Option(
+            "--baseline",
+            help="the weights in production: click=0.5,save=0.5, a TOML file or a run's folder; default: those of the "
+            "study in OUT, else the model's own",
+        ),
     ] = None,
     keep: Annotated[
         list[str] | None,
-        typer.Option("--keep", help="share of the baseline's metric to keep: save=0.9, or 0.9 for every other head"),
+        typer.Option(
+            "--keep",
+            help="share of the baseline's metric to keep: save=0.9, or 0.9 for every other wanted head; of an unwanted "
+            "head the most it may have: hide=1 (must not rise), hide=1.05 (by 5 % at most)",
+        ),
     ] = None,
     bound: Annotated[
         list[str] | None, typer.Option("--bound", help="a weight's share of the sum: save=0:0.5; may be repeated")
@@ -128,7 +136,9 @@ def tune(
         float | None, typer.Option("--margin", help="paired standard errors to keep from each guardrail; default 2.5")
     ] = None,
     trials: Annotated[int, typer.Option("--trials", help="proposals of Bayesian optimisation; 0: none")] = 30,
-    sweep: Annotated[int, typer.Option("--sweep", help="weight vectors of the Sobol sweep")] = 256,
+    sweep: Annotated[
+        int, typer.Option("--sweep", help="weight vectors of the Sobol sweep; Ax starts from its first 8")
+    ] = 256,
     seconds: Annotated[
         float | None, typer.Option("--seconds", help="no further proposal is begun after so many seconds")
     ] = None,
@@ -270,18 +280,19 @@ def ab(
 def simulated_rounds(
     out: Out,
     seed: Seed = 0,
-    count: Annotated[int, typer.Option("--rounds", help="weeks of experiments")] = 5,
+    count: Annotated[int, typer.Option("--rounds", help="of experiments")] = 5,
     groups: Annotated[int, typer.Option("--groups", help="treatment groups of a round, beside the control")] = 4,
     requests_per_group: Annotated[
         int, typer.Option("--requests-per-group", help="that each group answers in a round")
-    ] = 200_000,
+    ] = 500_000,
+    days_per_round: Annotated[int, typer.Option("--days-per-round", help="tastes drift while the rounds run")] = 1,
     format: Format = "text",
     quiet: Quiet = False,
 ) -> None:
     """Hand-picked, offline-tuned and online-tuned weights after each round, by their true expected utility."""
     from galleryrank.simulate import simulate_rounds_run
 
-    simulate_rounds_run(out, seed, count, groups, requests_per_group, quiet, format)
+    simulate_rounds_run(out, seed, count, groups, requests_per_group, quiet, format, days_per_round=days_per_round)
 
 
 @simulate.command(epilog="Example: galleryrank simulate galleries --out runs/gallery-ab")

@@ -22,7 +22,10 @@ def run(command: Callable[[], int | None]) -> int:
     is ours to mend: it prints its traceback and exits with 70, never with 1, which means a regression.
     """
     try:
-        return command() or PASS
+        code = command() or PASS
+        if code == INTERRUPTED:  # typer makes an exit of the interrupt, and says nothing
+            _say("interrupted")
+        return code
     except KeyboardInterrupt:
         _say("interrupted")
         return INTERRUPTED

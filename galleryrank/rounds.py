@@ -14,6 +14,7 @@ from features import Fault, InputError
 from features.errors import raise_faults
 from galleryrank.console import Log, print_json
 from galleryrank.gallery_run import check_format
+from galleryrank.head_options import head_bounds
 from galleryrank.run_directory import load_model
 from optimization.online.rounds import JOURNAL, Rounds
 from optimization.online.store import CONTROL, FRAME_COLUMNS, REPEAT, RoundDesign
@@ -133,7 +134,9 @@ def _experiment(
     if heads is not None:
         known["heads"] = _signs(heads)
     if bounds:
-        known["bounds"] = _bounds(bounds)
+        faults: list[Fault] = []
+        known["bounds"] = head_bounds(bounds, faults)
+        raise_faults(faults)
     if not exists and asked_of_groups:
         raise InputError(
             Fault("holds no rounds yet: --without and --confirm are for groups that were proposed", folder)
@@ -192,20 +195,6 @@ def _signs(text: str) -> dict[str, int]:
         if value not in (1.0, -1.0)
     )
     return {name: int(value) for name, value in signs.items()}
-
-
-def _bounds(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """`save=0.1:0.5`, one per text."""
-    bounds, faults = {}, []
-    for text in texts:
-        name, _, interval = (p.strip() for p in text.partition("="))
-        low, _, high = interval.partition(":")
-        try:
-            bounds[name] = (float(low), float(high))
-        except ValueError:
-            faults.append(Fault("must have the form head=low:high", key="--bound", value=text))
-    raise_faults(faults)
-    return bounds
 
 
 def _write_groups(rounds: Rounds, table: pd.DataFrame) -> None:

@@ -22,9 +22,11 @@ from features import Dataset, Fault, InputError, raise_faults
 from galleryrank.console import Log, print_json
 from galleryrank.exits import INCONCLUSIVE, PASS, REGRESSION
 from galleryrank.gallery_run import check_format
+from galleryrank.head_options import head_bounds, head_shares
 from galleryrank.run_directory import RunDirectory, parse_utility
+from galleryrank.tune_baseline import baseline_of
 from galleryrank.tune_table import LiveTrials
-from galleryrank.weights import read_weights
+from galleryrank.weights import TUNED_FILE
 from optimization import Guardrails, ScoreTable, Tuning, make_metric, tune
 from optimization.guardrails import MARGIN
 from optimization.report.tuning_metrics import tuning_metrics, tuning_slices
@@ -34,8 +36,8 @@ from optimization.trials import AX, SWEEP
 from optimization.verdict import HAND, TUNED
 from ranking import Ranker, Utility
 
-KEPT = 0.95  # of the baseline's metric, by every other head, where no --keep is given
-JOURNAL, TUNED_FILE = "journal.jsonl", "tuned.toml"
+KEPT = 0.95  # of the baseline's metric, by every other wanted head, where no --keep is given
+JOURNAL = "journal.jsonl"
 PACKAGES = ("galleryrank", "ax-platform", "botorch", "torch", "numpy")
 
 
@@ -46,8 +48,10 @@ class TuneOptions:
     Attributes:
         maximise: A head, or business values: "click=1,save=3".
         metric: As in `make_metric`.
-        baseline: Weights, or where they stand (`read_weights`); None = the model's own.
-        keep: "save=0.9", or "0.9" for every other head: the floors c_h of the guardrails.
+        baseline: Weights, or where they stand (`read_weights`); None = those of the study in the folder, if there is
+            one, else the model's own.
+        keep: "save=0.9", or "0.9" for every other wanted head: the floors c_h of the guardrails; "hide=1.05" of an
+            unwanted head is a ceiling.
         bounds: "save=0:0.5", shares of sum |w|.
         margin: In paired standard errors.
         sweep, trials, seconds: Budgets.
@@ -86,7 +90,8 @@ def tune_run(
         raise InputError(f"--metric: {error}") from error
     _check_folder(out)
     ranker, table, test = _tables(source, scores, options, accept, say)
-    metrics, tuning = tune_into(out, table, test, _baseline(options, ranker, source, table), options, say, source)
+    baseline = baseline_of(options.baseline, out / JOURNAL, ranker, source, table, say)
+    metrics, tuning = tune_into(out, table, test, baseline, options, say, source)
     code = PASS if tuning.best is not None else INCONCLUSIVE
     if accept and tuning.utility is not None:
         code = _accept(source, tuning.utility, metrics, out, say)
@@ -187,23 +192,6 @@ def _tables(
     return ranker, tables[0], tables[1]
 
 
-def _baseline(options: TuneOptions, ranker: Ranker | None, source: Path, table: ScoreTable) -> Utility:
-    """The weights in production, as given or the model's own scaled to sum |w| = 1; every head is named."""
-    if options.baseline is not None:
-        given = read_weights(options.baseline)[0]
-        # Weights written out, and no path, are taken at their word: a sum that is not 1 is a slip of the pen.
-        return _complete(given.scaled(), table) if Path(options.baseline).exists() else given
-    if ranker is None or ranker.utility is None:
-        message = "--baseline is needed with --scores: the weights in production, click=0.5,save=0.5 or a TOML file"
-        raise InputError(message if ranker is None else Fault("holds no utility: give --baseline", source))
-    return _complete(ranker.utility.scaled(), table)
-
-
-def _complete(utility: Utility, table: ScoreTable) -> Utility:
-    """Heads that a stored utility does not name weigh 0 in it."""
-    return Utility.from_mapping({**dict.fromkeys(table.heads, 0.0), **utility.weights})
-
-
 def _problem(
     options: TuneOptions, table: ScoreTable, baseline: Utility
 ) -> tuple[Guardrails, dict[str, float], list[str] | None]:
@@ -215,7 +203,7 @@ def _problem(
     faults += [Fault(f"unknown head `{head}` {heads}", key="--maximise") for head in unknown]
     signs = dict(zip(table.heads, table.signs))
     floors = _floors(options.keep, signs, objective, faults)
-    bounds = _bounds(options.bounds, faults)
+    bounds = head_bounds(options.bounds, faults)
     try:
         rails = Guardrails(baseline.weights, signs, floors, bounds, margin=options.margin)
     except InputError as error:
@@ -233,35 +221,12 @@ def _objective(text: str) -> dict[str, float]:
 def _floors(
     keep: Sequence[str], signs: Mapping[str, int], objective: Mapping[str, float], faults: list[Fault]
 ) -> dict[str, float]:
-    """Floors by head: what `--keep` says of it, else of all others."""
-    default: float | None = None if keep else KEPT
-    named: dict[str, float] = {}
-    for text in keep:
-        head, equals, number = text.rpartition("=")
-        try:
-            value = float(number)
-        except ValueError:
-            message = "must have the form head=share, or be a share for every other head"
-            faults.append(Fault(message, key="--keep", value=text))
-            continue
-        if equals:
-            named[head.strip()] = value
-        else:
-            default = value
+    """c_h by head: what `--keep` says of it, else of all others; an unwanted head has a ceiling only if it is named."""
+    named, default = head_shares(keep, faults)
+    if not keep:
+        default = KEPT
     others = [head for head, sign in signs.items() if sign > 0 and head not in objective and head not in named]
     return named | ({} if default is None else dict.fromkeys(others, default))
-
-
-def _bounds(texts: Sequence[str], faults: list[Fault]) -> dict[str, tuple[float, float]]:
-    found = {}
-    for text in texts:
-        head, _, pair = text.partition("=")
-        low, _, high = pair.partition(":")
-        try:
-            found[head.strip()] = (float(low), float(high))
-        except ValueError:
-            faults.append(Fault("must have the form head=low:high", key="--bound", value=text))
-    return found
 
 
 def _record(source: Path, options: TuneOptions) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from galleryrank.run_directory import load_model, parse_utility
 from ranking import Utility
 
 HISTORY = "utility_history"
+TUNED_FILE = "tuned.toml"  # of a tuning's directory
 
 
 def weights_run(first: str, second: str | None, format: str, quiet: bool) -> None:
@@ -31,7 +32,25 @@ def weights_run(first: str, second: str | None, format: str, quiet: bool) -> Non
         _show(ours, history, say)
         return
     theirs, _ = read_weights(second)
+    _check_signs({first: ours, second: theirs})
     _show_difference(ours, theirs, (first, second), format, say)
+
+
+def _check_signs(weights: Mapping[str, Utility]) -> None:
+    """Refuse weights beside those of a model that do not fit it: unknown heads, or weights against their signs."""
+    models = [source for source in weights if _is_model(source)]
+    if len(models) != 1:  # two models may differ in their heads
+        return
+    signs = {name: head.sign for name, head in load_model(Path(models[0])).schema.heads.items()}
+    for source, utility in weights.items():
+        try:
+            utility.check(signs)
+        except ValueError as error:
+            raise InputError(Fault(str(error), source)) from error
+
+
+def _is_model(source: str) -> bool:
+    return Path(source).is_dir() and not (Path(source) / TUNED_FILE).is_file()
 
 
 def read_weights(source: str) -> tuple[Utility, list[dict[str, Any]]]:
@@ -44,8 +63,8 @@ def read_weights(source: str) -> tuple[Utility, list[dict[str, Any]]]:
         InputError: it is none of these, or holds no weights.
     """
     path = Path(source)
-    if (path / "tuned.toml").is_file():
-        path = path / "tuned.toml"
+    if (path / TUNED_FILE).is_file():
+        path = path / TUNED_FILE
     if path.is_dir():
         ranker = load_model(path)
         if ranker.utility is None:

@@ -6,9 +6,9 @@ weights, a_h the objective's value of head h, and r_h = f_h(w) / f_h(b) what is 
     SE(r_h)^2 f_h(b)^2 = sum over requests of (I_h(w) - r_h I_h(b))^2
     SE(objective(w) - objective(b))^2 = sum over requests of (sum_h a_h (I_h(w) - I_h(b)))^2
 
-A guardrail is about the ratio, f_h(w) / f_h(b) >= c_h, and so is its error (delta method): weights next to the
-baseline's keep nearly all of it for certain. The error of f_h(w) - c_h f_h(b) is the same where the two are equal, and
-elsewhere holds the noise of the level too: for a rare head it would call the baseline itself in doubt.
+A guardrail is about the ratio, f_h(w) / f_h(b) >= c_h (of an unwanted head <= c_h), and so is its error (delta method):
+weights next to the baseline's keep nearly all of it for certain. The error of f_h(w) - c_h f_h(b) is the same where the
+two are equal, and elsewhere holds the noise of the level too: for a rare head it would put the baseline in doubt.
 
 Values cost one sort of the rows and errors several times as much, so errors are computed only where a decision needs
 them: a guardrail that fails without a margin fails with one.
@@ -31,6 +31,11 @@ from optimization.score_table import ScoreTable
 
 __all__ = ["Evaluator", "Outcome", "faults_of", "ratio_errors"]
 
+ASKED = {  # of a head's value in the objective, by its sign: a search could serve any other only by ignoring the head
+    1: ">= 0, as the head is wanted (sign 1) and so is its weight",
+    -1: "negative, as the head is unwanted (sign -1)",
+}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -41,7 +46,7 @@ class Outcome:
         errors: Head -> standard error of the difference to the baseline's metric.
         objective: sum of value x metric over the heads.
         objective_error: Standard error of the difference to the baseline's objective.
-        differences: Guarded head -> f_h(w) - c_h b_h.
+        differences: Guarded head -> sign_h (f_h(w) - c_h b_h), >= 0 where the guardrail holds without a margin.
         slack_errors: Guarded head -> f_h(b) x the standard error of f_h(w) / f_h(b).
         slacks: Guarded head -> difference - margin x error, >= 0 where the guardrail holds; the bare difference where
             there is no error, which is computed unless some guardrail fails without it.
@@ -72,8 +77,8 @@ class Evaluator:
         needed: Further heads whose metric must be defined.
 
     Raises:
-        InputError: other heads or signs than the table's, an objective head that is unknown or unwanted, a guarded
-            head or one of the objective whose metric the table leaves undefined; all at once.
+        InputError: other heads or signs than the table's, an objective head that is unknown, or whose value is against
+            its sign, a guarded head or one of the objective whose metric the table leaves undefined; all at once.
         ValueError: an unknown metric.
 
     Attributes:
@@ -109,6 +114,7 @@ class Evaluator:
         self.floors = {head: float(guardrails.floors[head]) for head in table.heads if head in guardrails.floors}
         self._guarded = [table.heads.index(head) for head in self.floors]
         self._floors = np.array(list(self.floors.values()))
+        self._signs = np.array([table.signs[index] for index in self._guarded], dtype=np.float64)
         weights = np.array([float(guardrails.baseline[head]) for head in table.heads])
         self._base, self._base_influences = self._prepared.influences(weights)
         undefined = [
@@ -152,7 +158,7 @@ class Evaluator:
         rail_errors: FloatArray | None,
     ) -> Outcome:
         guarded = list(self.floors)
-        differences = values[self._guarded] - self._floors * self._base[self._guarded]
+        differences = self._signs * (values[self._guarded] - self._floors * self._base[self._guarded]) + 0.0  # no -0.0
         slacks = differences if rail_errors is None else differences - self.guardrails.margin * rail_errors
         return Outcome(
             values=_named(self.heads, values),
@@ -202,8 +208,9 @@ def faults_of(table: ScoreTable, guardrails: Guardrails, objective: str | Mappin
             faults += error.faults
         values = {objective: 1.0} if isinstance(objective, str) else objective
         faults += [
-            Fault(f"the objective's value of `{head}` must be negative, as the head is unwanted (sign -1)", value=value)
+            Fault(f"the objective's value of `{head}` must be {must}", value=value)
             for head, value in values.items()
-            if signs.get(head) == -1 and isinstance(value, Real) and value > 0
+            for sign, must in ASKED.items()
+            if signs.get(head) == sign and isinstance(value, Real) and value * sign < 0
         ]
     return faults

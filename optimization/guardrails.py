@@ -5,7 +5,8 @@ candidates are ranked by w, b the baseline's metrics, and c_h the share of them 
 
     S1:       sum_t |w_t| = total, each weight with its head's declared sign
     S2:       low_t <= |w_t| / total <= high_t
-    S3 - S5:  f_h(w) / b_h >= c_h + margin * SE(f_h(w) / b_h)
+    S3 - S5:  f_h(w) / b_h >= c_h + margin * SE(f_h(w) / b_h)     of a wanted head: a floor
+              f_h(w) / b_h <= c_h - margin * SE(f_h(w) / b_h)     of an unwanted one (hide): a ceiling
 
 The article writes S3 - S5 without the margin, "csave=0.9, cclick=1, cclose-up=1 means we are willing to trade a little
 save performance for better long click performance". The best weights then lie on the boundary of what the tuning rows
@@ -18,18 +19,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from features import Fault, InputError, raise_faults
+from features import raise_faults
+from optimization.guardrail_faults import SUM_TOLERANCE, guardrail_faults
 from optimization.search.space import SearchSpace
 from ranking.utility import Utility
 
 if TYPE_CHECKING:
     from optimization.score_table import ScoreTable
 
-__all__ = ["MARGIN", "ROUNDING", "Guardrails", "Violation"]
+__all__ = ["MARGIN", "ROUNDING", "Guardrails", "Violation", "limit_words"]
 
 # Measured over 60 synthetic tables of 30,000 rows with three guardrails (best of a dense sweep, all guardrails checked
 # on a fresh table of the same size): they held in 26 without a margin, in 46 with 1, 55 with 2, 59 with 2.5 and 59 with
@@ -37,7 +38,6 @@ __all__ = ["MARGIN", "ROUNDING", "Guardrails", "Violation"]
 # f_h(w) - c_h b_h; those of the ratio, used now, are the same on the boundary: docs/tuning.md has the counts with them.
 MARGIN = 2.5
 ROUNDING = 1e-12  # equality must not hang on the order in which a million terms were summed
-_SUM_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,16 @@ class Guardrails:
     Args:
         baseline: Head -> weight in production, for every head (0 is a weight); sum |w| = total.
         signs: Head -> 1 or -1, every head in order; an unwanted head (hide) has -1.
-        floors: Head -> c_h > 0, the share of the baseline's metric that must remain; 1 forbids any loss.
+        floors: Head -> c_h > 0, a share of the baseline's metric. Of a wanted head that must remain, and 1 forbids any
+            loss; of an unwanted head (sign -1) it is a ceiling: 1 forbids any rise, 1.05 allows 5 % more of it.
         bounds: Head -> (low, high) of |w| as shares of the total; (0, 1) for a head that is not named.
         total: sum |w|: any constant gives the same rankings.
         margin: In paired standard errors. 0 asks for nothing beyond the tuning rows.
 
     Raises:
         InputError: every fault at once: a baseline that misses a head, does not sum to `total` (the message has the
-            scaled weights), breaks a sign or is not finite; unknown heads anywhere; floors that are not > 0 or on an
-            unwanted head; bounds that leave no room; a margin below 0.
+            scaled weights), breaks a sign or is not finite; unknown heads anywhere; floors that are not > 0;
+            bounds that leave no room; a margin below 0.
 
     >>> rails = Guardrails({"click": 0.5, "save": 0.5}, {"click": 1, "save": 1}, floors={"save": 0.9})
     >>> rails.violations({"click": 0.8, "save": 0.2})
@@ -95,7 +96,7 @@ class Guardrails:
             object.__setattr__(self, name, MappingProxyType(dict(value)))
         pairs = {head: tuple(pair) for head, pair in self.bounds.items()}
         object.__setattr__(self, "bounds", MappingProxyType(pairs))
-        raise_faults(_faults(self))
+        raise_faults(guardrail_faults(self))
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -136,7 +137,7 @@ class Guardrails:
         if bad := [f"{head} = {value}" for head, value in vector.items() if not math.isfinite(value)]:
             return [*found, Violation("S1", None, f"weights must be finite, got {', '.join(bad)}")]
         size = math.fsum(abs(value) for value in vector.values())
-        if abs(size - self.total) > _SUM_TOLERANCE * self.total:
+        if abs(size - self.total) > SUM_TOLERANCE * self.total:
             found.append(Violation("S1", None, f"sum |w| must be {self.total:g}, got {size:g}"))
         for head, value in vector.items():
             low, high = self.bounds.get(head, (0.0, 1.0))
@@ -160,11 +161,13 @@ class Guardrails:
             room = outcome.differences[head] - margin * error
             if not room >= -ROUNDING:
                 required = evaluator.required[head]
+                sign = self.signs[head]
                 text = (
-                    f"{evaluator.label} of `{head}` must be at least {required:.6g} ({floor:g} of the baseline's), "
-                    f"got {outcome.values[head]:.6g}"
+                    f"{evaluator.label} of `{head}` must be {limit_words(sign)} {required:.6g} ({floor:g} of the "
+                    f"baseline's), got {outcome.values[head]:.6g}"
                 )
-                asked = f", {margin:g} paired standard errors of {error:.3g} above it are asked for" if margin else ""
+                side = "above" if sign > 0 else "below"
+                asked = f", {margin:g} paired standard errors of {error:.3g} {side} it are asked for" if margin else ""
                 found.append(Violation("S3-S5", head, text + asked))
         return found
 
@@ -190,55 +193,10 @@ class Guardrails:
         return cls(**content)
 
 
-def _finite(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+def limit_words(sign: int) -> str:
+    """How a guardrail reads: the c_h of a head of this sign is a floor or a ceiling.
 
-
-def _faults(rails: Guardrails) -> list[Fault]:
-    """Everything that is wrong with guardrails."""
-    heads, faults = ", ".join(rails.signs) or "none", []
-    for name, given in (("baseline", rails.baseline), ("floors", rails.floors), ("bounds", rails.bounds)):
-        faults += [
-            Fault(f"`{name}`: unknown head `{h}` (the heads are {heads})") for h in given if h not in rails.signs
-        ]
-    faults += [
-        Fault(f"`floors`: the share of the baseline that `{head}` must keep must be finite and > 0", value=floor)
-        for head, floor in rails.floors.items()
-        if not (_finite(floor) and floor > 0)
-    ]
-    faults += [
-        Fault(f"`floors`: `{head}` is unwanted (sign -1): a floor would keep it ranked first, so it cannot have one")
-        for head in rails.floors
-        if rails.signs.get(head) == -1
-    ]
-    if not (_finite(rails.margin) and rails.margin >= 0):
-        faults.append(Fault("`margin` must be finite and >= 0 (in paired standard errors)", value=rails.margin))
-    try:
-        known = {head: pair for head, pair in rails.bounds.items() if head in rails.signs}
-        SearchSpace.of(rails.signs, known, rails.total)
-    except InputError as error:
-        faults += error.faults
-    return faults + _baseline_faults(rails)
-
-
-def _baseline_faults(rails: Guardrails) -> list[Fault]:
-    missing = [head for head in rails.signs if head not in rails.baseline]
-    faults = (
-        [Fault(f"`baseline` must name every head (0 is a weight), missing {', '.join(missing)}")] if missing else []
-    )
-    unfit = [f"{head} = {weight!r}" for head, weight in rails.baseline.items() if not _finite(weight)]
-    if unfit:
-        return [*faults, Fault(f"`baseline` must hold finite numbers, got {', '.join(unfit)}")]
-    faults += [
-        Fault(f"`baseline`: `{head}` has sign {rails.signs[head]:+d}, so its weight must not be {weight:g}")
-        for head, weight in rails.baseline.items()
-        if head in rails.signs and weight * rails.signs[head] < 0
-    ]
-    size = math.fsum(abs(weight) for weight in rails.baseline.values())
-    if not missing and _finite(rails.total) and abs(size - rails.total) > _SUM_TOLERANCE * rails.total > 0:
-        scaled = (
-            {head: round(weight / size * rails.total, 6) for head, weight in rails.baseline.items()} if size else {}
-        )
-        remedy = f"; scaled: {', '.join(f'{head} = {weight:g}' for head, weight in scaled.items())}" if size else ""
-        faults.append(Fault(f"`baseline` must sum to {rails.total:g} in |w| (S1), got {size:g}{remedy}"))
-    return faults
+    >>> limit_words(1), limit_words(-1)
+    ('at least', 'at most')
+    """
+    return "at least" if sign > 0 else "at most"

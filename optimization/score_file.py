@@ -23,6 +23,16 @@ BATCH_ROWS = 131072
 RANGE = "a score must be a number within [0, 1]"
 
 
+class _Null:
+    """What stands for a missing value in a fault, whose None says nothing of what was found."""
+
+    def __str__(self) -> str:
+        return "null"
+
+
+NULL = _Null()
+
+
 class ScoredRows(NamedTuple):
     """The N rows of a role, in the log's order.
 
@@ -159,7 +169,8 @@ def _take_in(
             bad |= missing[here]
         at = here[bad]
         if len(at):
-            found = [(start + int(row), batch.column(head)[int(row)].as_py()) for row in at[:SHOWN]]
+            values_at = [(int(row), batch.column(head)[int(row)].as_py()) for row in at[:SHOWN]]
+            found = [(start + row, NULL if value is None else value) for row, value in values_at]
             findings.counted(len(at), found, RANGE, file, head)
         scores[place, column] = p
 

@@ -14,38 +14,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from evaluation.checks import FloatArray
 from optimization.evaluating import Evaluator, Outcome
 from optimization.journal import Journal
-from optimization.search.ax_search import Observation
+from optimization.search.ax_search import Observation, Propose
 from optimization.search.cross_checks import nelder_mead, penalised
 from optimization.search.space import SearchSpace
 from optimization.trials import AX, BASELINE, NELDER_MEAD, PHASES, RANDOM, SWEEP, Trial, trial_of, trial_record
 
-__all__ = ["STARTS", "Propose", "Study", "trial_seed"]
+__all__ = ["STARTS", "Study", "trial_seed"]
 
 STARTS = 8  # trials of the sweep that Ax starts from, beside the baseline
 BLOCK = 64  # trials of the sweep that are evaluated, and journaled, at a time
 OBJECTIVE = "objective"
-
-
-class Propose(Protocol):
-    """`ax_search.propose`, or what stands in for it."""
-
-    def __call__(
-        self,
-        space: SearchSpace,
-        observations: Sequence[Observation],
-        *,
-        objectives: Sequence[str],
-        constraints: Sequence[str] = (),
-        count: int = 1,
-        seed: int,
-    ) -> FloatArray: ...
 
 
 def trial_seed(seed: int, phase: str, number: int = 0) -> int:
@@ -159,7 +144,8 @@ class Study:
             number = next(numbers)
             trial = base if number < 0 else self._trial(NELDER_MEAD, number, lambda: shares)
             # In relative units, for the penalty: what the baseline has, and what the guardrails ask for.
-            relative = [trial.slacks[head] / asked for head, asked in self.evaluator.required.items()]
+            asked = self.evaluator.required
+            relative = [trial.slacks[head] / (limit or 1.0) for head, limit in asked.items()]
             return penalised(trial.objective / (abs(base.objective) or 1.0), relative)
 
         nelder_mead(self.space, score, base.shares, count + inside, trial_seed(self.seed, NELDER_MEAD))

@@ -28,7 +28,7 @@ class Trial:
         errors: Head -> paired standard error of its difference to the baseline; empty where none was needed.
         objective: sum of value x metric.
         objective_error: Paired standard error of its difference to the baseline's; None where none was needed.
-        slacks: Guarded head -> f_h(w) - c_h b_h - margin x error; the bare difference where none was needed.
+        slacks: Guarded head -> sign_h (f_h(w) - c_h b_h) - margin x error; without a margin where no error was needed.
         slack_errors: Guarded head -> b_h x the paired standard error of f_h(w) / b_h; empty where none was needed.
         feasible: The bounds and every guardrail with its margin hold.
         seconds: "proposing" and "evaluating".

@@ -13,7 +13,8 @@ from optimization.guardrails import Guardrails
 from optimization.journal import Journal
 from optimization.score_table import ScoreTable
 from optimization.search import ax_search
-from optimization.study import STARTS, Propose, Study
+from optimization.search.ax_search import Propose
+from optimization.study import STARTS, Study
 from optimization.trials import AX, SWEEP, Trial
 from optimization.tuning import Tuning
 
@@ -55,7 +56,8 @@ def tune(
         seed: Of every draw, >= 0.
         journal: A file that keeps every trial as it ends. If it is there the study goes on from it; it must have been
             begun with the same table, guardrails, objective, metric, `pareto`, `noise` and seed. Budgets (`sweep`,
-            `trials`, `seconds`, `cross_checks`) may differ: a larger one adds trials to those that are there.
+            `trials`, `seconds`, `cross_checks`) may differ: a larger one adds trials to those that are there. Only a
+            sweep below 8 may not grow beyond what it was, as it is all that Ax starts from (`starts`).
         cross_checks: Nelder-Mead and random search at as many evaluations as Ax; a number = at so many each.
         pareto: Two or more heads that Ax maximises together, for their frontier; `best` still goes by `objective`.
         noise: Tell Ax the paired standard errors as noise. All trials are measured on the same rows, so the error is
@@ -92,7 +94,9 @@ def tune(
     preparing = time.perf_counter() - begin
     values = {head: float(value) for head, value in zip(table.heads, evaluator.combination) if value != 0.0}
     opened = (
-        Journal.open(journal, KIND, _settings(table, guardrails, values, metric, together, seed, noise))
+        Journal.open(
+            journal, KIND, _settings(table, guardrails, values, metric, together, seed, noise, min(STARTS, sweep))
+        )
         if journal
         else None
     )
@@ -135,8 +139,9 @@ def _settings(
     pareto: Sequence[str],
     seed: int,
     noise: bool,
+    starts: int,
 ) -> dict[str, Any]:
-    """What a trial's meaning depends on: everything but the budgets."""
+    """What a trial's meaning depends on: everything but the budgets, and what they change of Ax's first model."""
     return {
         "table": {"name": table.name, "rows": table.rows, "heads": list(table.heads), "sha256": table.fingerprint},
         "guardrails": guardrails.to_dict(),
@@ -145,7 +150,7 @@ def _settings(
         "pareto": list(pareto),
         "seed": int(seed),
         "noise": noise,
-        "starts": STARTS,
+        "starts": starts,
     }
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from evaluation.metrics_json import jsonable
 from optimization.guardrails import ROUNDING, Guardrails
-from optimization.infeasibility import infeasible_reason
+from optimization.infeasibility import infeasible_sentences
 from optimization.pareto import non_dominated
 from optimization.search.ax_search import Observation
 from optimization.search.space import SearchSpace
@@ -108,9 +108,14 @@ class Tuning:
         return tuple(sorted((head for head in room if room[head] <= 1.0), key=lambda head: room[head]))
 
     @cached_property
+    def infeasible_sentences(self) -> tuple[str, ...]:
+        """Why no trial is feasible, naming the guardrail that binds, and the remedy; empty when some trial is."""
+        return infeasible_sentences(self.trials, self.guardrails, self.label) if self.best is None else ()
+
+    @property
     def infeasible_reason(self) -> str | None:
-        """Why no trial is feasible, naming the guardrail that binds; None when some trial is."""
-        return infeasible_reason(self.trials, self.guardrails, self.label) if self.best is None else None
+        """`infeasible_sentences` in one paragraph; None when some trial is feasible."""
+        return " ".join(self.infeasible_sentences) or None
 
     @cached_property
     def frontier(self) -> list[Trial]:

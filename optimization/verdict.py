@@ -8,8 +8,8 @@ request, a paired difference has
 
     d_h = f_h(w) - f_h(w'),    SE(d_h)^2 = sum over requests of (I_h(w) - I_h(w'))^2
 
-and a guardrail, S3 - S5 of the article, the slack f_h(w) - c_h f_h(b) with the error of the ratio of the two
-(`optimization.evaluating`): how sure it is that f_h(w) / f_h(b) >= c_h.
+and a guardrail, S3 - S5 of the article, the slack sign_h (f_h(w) - c_h f_h(b)) with the error of the ratio of the two
+(`optimization.evaluating`): how sure it is that f_h(w) / f_h(b) >= c_h, or <= c_h of an unwanted head.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class Verdict:
         values: One row per candidate and head, and one with head "objective" (and `combined` True): value, se, low,
             high (95 %, clustered by request), difference to the reference with difference_se, _low, _high, and verdict
             ("better", "worse", "no difference shown"; None for the reference itself).
-        guardrails: One row per candidate and guarded head: floor (c_h), value, required (c_h b_h on these rows), slack
-            (value - required), se (b_h x the standard error of value / b_h), low, high, holds (slack >= 0), decided
-            (the interval lies on one side of 0).
+        guardrails: One row per candidate and guarded head: sign (-1: at most), floor (c_h), value, required (c_h b_h on
+            these rows), slack (sign x (value - required)), se (b_h x the standard error of value / b_h), low, high,
+            holds (slack >= 0), decided (the interval lies on one side of 0).
     """
 
     metric: str
@@ -141,7 +141,8 @@ def judge(
         values.append({"candidate": name, "head": OBJECTIVE, "combined": True} | compared)
         for head, floor in guardrails.floors.items():
             t = test.heads.index(head)
-            checks.append({"candidate": name, "head": head} | _checked(ours.head(t), baseline.head(t), float(floor)))
+            checked = _checked(ours.head(t), baseline.head(t), float(floor), test.signs[t])
+            checks.append({"candidate": name, "head": head} | checked)
     return Verdict(
         metric=metric,
         label=made.label,
@@ -210,13 +211,16 @@ def _compared(
     }
 
 
-def _checked(ours: tuple[float, FloatArray], baseline: tuple[float, FloatArray], floor: float) -> dict[str, Any]:
+def _checked(
+    ours: tuple[float, FloatArray], baseline: tuple[float, FloatArray], floor: float, sign: int
+) -> dict[str, Any]:
     """One guardrail: what it asks for, what there is, and whether the interval lies on one side of 0."""
     required = floor * baseline[0]
-    slack = ours[0] - required
+    slack = sign * (ours[0] - required) + 0.0  # no -0.0
     error = float(ratio_errors(np.array([ours[0]]), ours[1][:, None], np.array([baseline[0]]), baseline[1][:, None])[0])
     low, high = normal_interval(slack, error)
     return {
+        "sign": sign,
         "floor": floor,
         "value": ours[0],
         "required": required,

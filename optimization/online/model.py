@@ -36,21 +36,6 @@ OBJECTIVE = "objective"
 COVERAGE = 0.95
 
 
-class Propose(Protocol):
-    """`ax_search.propose`, or what stands in for it."""
-
-    def __call__(
-        self,
-        space: SearchSpace,
-        observations: Sequence[Observation],
-        *,
-        objectives: Sequence[str],
-        constraints: Sequence[str] = (),
-        count: int = 1,
-        seed: int,
-    ) -> FloatArray: ...
-
-
 class Posterior(Protocol):
     """`ax_slices.posterior`, or what stands in for it: mean and standard deviation (V,) at `shares` (V, T)."""
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from evaluation.checks import FloatArray
-from optimization.online.model import OBJECTIVE, Arms, Posterior, Propose, choose, expected_lifts, slack_names
+from optimization.online.model import OBJECTIVE, Arms, Posterior, choose, expected_lifts, slack_names
 from optimization.online.store import CONTROL, REPEAT, TREATMENT, RoundState, round_record
+from optimization.search.ax_search import Propose
 from optimization.search.space import SearchSpace
 
 DECIMALS = 6

@@ -17,12 +17,13 @@ import pandas as pd
 
 from features import Fault, InputError, raise_faults
 from optimization.journal import Journal
-from optimization.online.model import Arms, Posterior, Propose, choose, expected_lifts
+from optimization.online.model import Arms, Posterior, choose, expected_lifts
 from optimization.online.numbers import KNOWN, check_numbers, read_numbers
 from optimization.online.proposal import next_round
 from optimization.online.store import RoundDesign, RoundState
 from optimization.online.words import RoundsStatus, describe
 from optimization.search import ax_search, ax_slices
+from optimization.search.ax_search import Propose
 from ranking import Utility
 
 __all__ = ["Rounds"]

@@ -111,8 +111,6 @@ class RoundDesign:
     def _faults(self) -> list[Fault]:
         """What is wrong beside the weights and their space."""
         _, faults = parse_constraints(self.constraints)
-        if len(self.heads) < 2:
-            faults.append(Fault(f"rounds need at least 2 heads to weigh, got {list(self.heads)}"))
         faults += [Fault(f"a head cannot be called `{h}`: a column is") for h in self.heads if h in FRAME_COLUMNS]
         faults += [
             Fault(f"`{name}` must be the name of a metric", value=metric)

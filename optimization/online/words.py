@@ -78,7 +78,8 @@ def ingested_words(table: pd.DataFrame, state: RoundState) -> list[str]:
     counts = table["state"].value_counts()
     done = [f"{counts[word]} {word}" for word in (NEW, CORRECTED, KNOWN) if word in counts]
     nothing = " Nothing has changed." if set(table["state"]) <= {KNOWN} else ""
-    return [f"{len(table)} numbers: {', '.join(done)}.{nothing}", *_progress(state, state.waiting())]
+    count = f"{len(table)} number{'s' if len(table) != 1 else ''}"
+    return [f"{count}: {', '.join(done)}.{nothing}", *_progress(state, state.waiting())]
 
 
 def _arm_table(state: RoundState, arms: Arms, means: np.ndarray) -> pd.DataFrame:

@@ -58,7 +58,7 @@ def tuning_metrics(
         for name, utility in sets.items()
     }
     if tuned is None:
-        summary = [str(tuning.infeasible_reason)]
+        summary = list(tuning.infeasible_sentences)
     else:
         summary = [] if verdict is None else verdict.sentences()
         summary.append(f"Tuned weights: {weights_words(tuned.weights)}; {HAND}: {weights_words(hand.weights)}.")
@@ -139,7 +139,8 @@ def _rules(tuning: Tuning) -> list[dict[str, Any]]:
         low, high = rails.bounds.get(head, (0.0, 1.0))
         floor = rails.floors.get(head)
         rules.append(
-            {"head": head, "low": float(low), "high": float(high), "floor": None if floor is None else float(floor)}
+            {"head": head, "sign": rails.signs[head], "low": float(low), "high": float(high)}
+            | {"floor": None if floor is None else float(floor)}
             | {"baseline": baseline.values[head], "required": None if floor is None else floor * baseline.values[head]}
             | {"value": None if best is None else best.values[head]}
             | {"slack": None if best is None else best.slacks.get(head)}

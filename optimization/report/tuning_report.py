@@ -12,9 +12,10 @@ The layout of metrics.json (every table is a list of records, every missing numb
     weights       "tuned" (absent when nothing is feasible), "hand-picked", "equal", "only HEAD" -> head -> weight
     diff          head, old, new, difference, ratio: the baseline's weights and the tuned ones, scaled to sum |w| = 1
     order         requests, top_changed, pairs_swapped from the old weights to the new; None without them
-    guardrails    total, margin (in paired standard errors), rules: head, low, high (bounds of |w| as shares),
-                  floor (c_h; None where the head has none), and on the tuning rows baseline (b_h), required (c_h b_h),
-                  value (of the best trial), slack (what is left beyond required and margin)
+    guardrails    total, margin (in paired standard errors), rules: head, sign (-1: unwanted, so that c_h is a ceiling),
+                  low, high (bounds of |w| as shares), floor (c_h; None where the head has none), and on the tuning rows
+                  baseline (b_h), required (c_h b_h), value (of the best trial), slack (what is left to required, less
+                  the margin)
     best          index of the best trial: observed, feasible; None when there is none
     infeasible    why there is none, naming the guardrail that binds; else None
     binding       the guardrails with the least room at the best trial
@@ -61,6 +62,8 @@ def tuning_figures(metrics: Mapping[str, Any]) -> list[Figure]:
     # at an axis there is no room for a formula; it stands at the head of the page
     objective = objective_words(label, metrics["objective"]) if len(metrics["objective"]) == 1 else "objective"
     rules = {rule["head"]: rule for rule in metrics["guardrails"]["rules"]}
+    ceilings = _ceilings(metrics)
+    side = "Left of the dashed line" + (f" (right of it for {', '.join(ceilings)})" if ceilings else "")
     figures = []
     verdict = metrics["verdict"]
     if verdict:
@@ -73,8 +76,8 @@ def tuning_figures(metrics: Mapping[str, Any]) -> list[Figure]:
                 "verdict",
                 "Differences on held-out rows",
                 f"{label} of each head, minus that of the {verdict['reference']} weights, with 95 % intervals: blue is "
-                "better, orange worse, grey not told apart. Left of the dashed line the guardrail is broken. Weights "
-                "far off are an arrow with their number.",
+                f"better, orange worse, grey not told apart. {side} the guardrail is broken. Weights far off are an "
+                "arrow with their number.",
                 verdict_figure(values, _table(verdict["guardrails"]), reference=verdict["reference"], close=close),
             )
         )
@@ -86,8 +89,8 @@ def tuning_figures(metrics: Mapping[str, Any]) -> list[Figure]:
                 "pareto",
                 "What more of the objective costs",
                 f"Every dot is one set of weights on the tuning rows: {objective} (up) against the {label} of another "
-                "head (across). Left of the dashed line the guardrail is broken; a dot may break another head's, and "
-                "is then a cross everywhere.",
+                f"head (across). {side} the guardrail is broken; a dot may break another head's, and is then a cross "
+                "everywhere.",
                 pareto_figure(cloud, required, labels=(label, objective)),
             )
         )
@@ -147,6 +150,7 @@ def render_tuning_report(
         style=Markup(style),
         metrics=metrics,
         heads=list(metrics["signs"]),
+        ceilings=_ceilings(metrics),
         objective=objective_words(metrics["metric"]["label"], metrics["objective"]),
         phases=PHASES,
         toml={name: Utility.from_mapping(weights).to_toml() for name, weights in metrics["weights"].items()},
@@ -171,6 +175,11 @@ def _table(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """JSON records as a table: None in a column of numbers is NaN again."""
     table = pd.DataFrame(list(records))
     return table.assign(**{name: table[name].astype(float) for name in table.columns if name not in WORDS})
+
+
+def _ceilings(metrics: Mapping[str, Any]) -> list[str]:
+    """The unwanted heads with a guardrail, which is broken above it."""
+    return [rule["head"] for rule in metrics["guardrails"]["rules"] if rule["floor"] is not None and rule["sign"] < 0]
 
 
 def _cloud(metrics: Mapping[str, Any]) -> pd.DataFrame:

@@ -108,7 +108,8 @@ def guardrail_sentences(verdict: Mapping[str, Any], candidate: str) -> list[str]
         chance = "by more than chance explains" if rail["decided"] else "but within what chance explains"
         sentences.append(
             f"The guardrail of {rail['head']} fails on these rows, {chance}: {format_number(rail['value'])} where "
-            f"{format_number(rail['floor'])} of the baseline asks for {format_number(rail['required'])}, difference "
+            f"{'at least' if rail['sign'] > 0 else 'at most'} {format_number(rail['required'])} is asked for, "
+            f"{format_number(rail['floor'])} of the baseline; room "
             f"{format_number(rail['slack'], signed=True)} {format_interval(rail['low'], rail['high'], signed=True)}."
         )
     held = [rail for rail in rails if rail["holds"]]

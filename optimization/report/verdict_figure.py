@@ -58,10 +58,11 @@ def draw_verdict(values: pd.DataFrame, guardrails: pd.DataFrame, *, reference: s
                 continue
             table = values[values["head"] == heads[number]].set_index("candidate")
             rails = guardrails[guardrails["head"] == heads[number]] if len(guardrails) else guardrails
-            line = None
+            line, sign = None, 1.0
             if len(rails):
                 line = float(rails["required"].iloc[0]) - float(table.loc[reference, "value"])
-            _panel(axes, table, names, [c for c in close if c in names], line)
+                sign = float(rails["sign"].iloc[0])
+            _panel(axes, table, names, [c for c in close if c in names], line, sign)
             axes.set_title(str(heads[number]), loc="left")
             if number + columns >= len(heads):
                 axes.set_xlabel(f"difference to {reference}")
@@ -70,7 +71,9 @@ def draw_verdict(values: pd.DataFrame, guardrails: pd.DataFrame, *, reference: s
     return canvas
 
 
-def _panel(axes: Axes, table: pd.DataFrame, names: list[str], close: list[str], guardrail: float | None) -> None:
+def _panel(
+    axes: Axes, table: pd.DataFrame, names: list[str], close: list[str], guardrail: float | None, sign: float
+) -> None:
     from matplotlib.ticker import MaxNLocator
 
     shown = table.loc[close or names]
@@ -81,7 +84,8 @@ def _panel(axes: Axes, table: pd.DataFrame, names: list[str], close: list[str], 
     axes.axvline(0.0, color=INK, linewidth=0.9, zorder=1)
     if guardrail is not None:
         axes.axvline(guardrail, color=VERMILION, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
-        axes.axvspan(low - width, guardrail, color=VERMILION, alpha=0.06, linewidth=0, zorder=0)
+        beyond = low - width if sign > 0 else high + width  # where it is broken
+        axes.axvspan(*sorted((beyond, guardrail)), color=VERMILION, alpha=0.06, linewidth=0, zorder=0)
     rows: dict[Any, dict[Any, Any]] = table.to_dict("index")
     for place, name in enumerate(names):
         row = rows[name]

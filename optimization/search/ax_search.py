@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,21 @@ class Observation:
 
     shares: npt.ArrayLike
     values: Mapping[str, tuple[float, float]]
+
+
+class Propose(Protocol):
+    """`propose`, or what stands in for it."""
+
+    def __call__(
+        self,
+        space: SearchSpace,
+        observations: Sequence[Observation],
+        *,
+        objectives: Sequence[str],
+        constraints: Sequence[str] = (),
+        count: int = 1,
+        seed: int,
+    ) -> FloatArray: ...
 
 
 def propose(

@@ -10,8 +10,9 @@ The ranking does not change when all weights are multiplied by one number, so S1
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ import torch
 
 from evaluation.checks import FloatArray
 from features import Fault, raise_faults
+from optimization.search.even_points import Around, simplex_around
+from optimization.search.space_faults import space_faults
 from optimization.search.stick_breaking import balanced, shares_to_sticks, sticks_to_shares
 
 
@@ -52,7 +55,7 @@ class SearchSpace:
         object.__setattr__(self, "signs", tuple(self.signs))
         pairs = tuple(tuple(pair) for pair in self.bounds) or ((0.0, 1.0),) * len(self.heads)
         object.__setattr__(self, "bounds", pairs)
-        raise_faults(_faults(self))
+        raise_faults(space_faults(self))
         object.__setattr__(self, "bounds", tuple((float(low), float(high)) for low, high in pairs))
 
     @classmethod
@@ -157,18 +160,20 @@ class SearchSpace:
     def sobol(self, count: int, seed: int) -> FloatArray:
         """`count` scrambled Sobol points of the space, (count, T); the first of a longer sequence of the same seed.
 
-        Uniform over the simplex without upper bounds (see `stick_breaking`); within the bounds always.
+        Uniform over the space (see `even_points`); where the bounds leave so little of every simplex around it that
+        this cannot be, spread over it unevenly (see `stick_breaking`).
 
         >>> space = SearchSpace.of({"click": 1, "save": 1})
         >>> bool((space.sobol(3, seed=0) == space.sobol(8, seed=0)[:3]).all())
         True
         """
         engine = torch.quasirandom.SobolEngine(self.dimensions, scramble=True, seed=seed)
-        return self._break(engine.draw(count, dtype=torch.float64).numpy(), even=True)
+        return self._spread(count, lambda number: engine.draw(number, dtype=torch.float64).numpy())
 
     def random(self, count: int, seed: int) -> FloatArray:
         """`count` independent points of the space, (count, T), distributed as `sobol`."""
-        return self._break(np.random.default_rng(seed).random((count, self.dimensions)), even=True)
+        rng = np.random.default_rng(seed)
+        return self._spread(count, lambda number: rng.random((number, self.dimensions)))
 
     def free_to_shares(self, free: npt.ArrayLike) -> FloatArray:
         """Shares (V, T) of free coordinates (V, D), points of the unit cube: sticks broken one after another.
@@ -197,49 +202,36 @@ class SearchSpace:
         if not self.contains(rows).all():
             first = rows[~self.contains(rows)][0]
             raise ValueError(f"`shares` must sum to 1 within the bounds {self.bounds}, got {first.tolist()}")
-        moving = self.movable
-        rest = 1.0 - np.delete(self.low, moving).sum()
-        return shares_to_sticks(rows[:, moving], self.low[moving], self.high[moving], rest)
+        return shares_to_sticks(rows[:, self.movable], *self._moving())
+
+    @cached_property
+    def _around(self) -> Around | None:
+        """The simplex that points are drawn in."""
+        return simplex_around(*self._moving())
+
+    def _spread(self, count: int, draw: Callable[[int], FloatArray]) -> FloatArray:
+        """`count` points of the space (count, T) from a sequence of the unit cube, whose next n points `draw(n)` is."""
+        if self._around is None:
+            return self._break(draw(count), even=True)
+        return self._whole(self._around.first(count, draw))
 
     def _break(self, cube: FloatArray, even: bool) -> FloatArray:
         """Points of the space (V, T) from points of the unit cube (V, D)."""
+        return self._whole(sticks_to_shares(cube, *self._moving(), even=even))
+
+    def _moving(self) -> tuple[FloatArray, FloatArray, float]:
+        """(low, high, total) of the heads that can move."""
         moving = self.movable
-        shares = np.tile(self.low, (len(cube), 1))  # heads that do not move stand at their only value
-        rest = 1.0 - np.delete(self.low, moving).sum()
-        shares[:, moving] = sticks_to_shares(cube, self.low[moving], self.high[moving], rest, even=even)
-        return shares
+        return self.low[moving], self.high[moving], float(1.0 - np.delete(self.low, moving).sum())
+
+    def _whole(self, shares: FloatArray) -> FloatArray:
+        """Shares (V, T) of those of the heads that can move: the others stand at their only value."""
+        rows = np.tile(self.low, (len(shares), 1))
+        rows[:, self.movable] = shares
+        return rows
 
     def _rows(self, name: str, values: npt.ArrayLike) -> FloatArray:
         rows = np.atleast_2d(np.asarray(values, dtype=np.float64))
         if rows.ndim != 2 or rows.shape[1] != len(self.heads) or not np.isfinite(rows).all():
             raise ValueError(f"`{name}` must hold finite numbers of shape (V, {len(self.heads)}), got {values!r}")
         return rows
-
-
-def _faults(space: SearchSpace) -> Sequence[Fault]:
-    """Everything that is wrong with a space."""
-    heads, signs, bounds, total = space.heads, space.signs, space.bounds, space.total
-    faults = []
-    if len(heads) < 2:
-        faults.append(Fault(f"a search space needs at least 2 heads, got {list(heads)}"))
-    faults += [Fault(f"head `{head}` is named twice") for head in dict.fromkeys(heads) if heads.count(head) > 1]
-    if len(signs) != len(heads):
-        faults.append(Fault(f"`signs` must name {len(heads)} sign(s), one per head, got {len(signs)}"))
-    faults += [Fault(f"sign of `{h}` must be 1 or -1", value=s) for h, s in zip(heads, signs) if s not in (1, -1)]
-    if not (np.isfinite(total) and total > 0):
-        faults.append(Fault("`total` must be finite and > 0", value=total))
-    if len(bounds) != len(heads):
-        faults.append(Fault(f"`bounds` must hold {len(heads)} pair(s), one per head, got {len(bounds)}"))
-        return faults
-    broken = [h for h, b in zip(heads, bounds) if len(b) != 2 or not 0.0 <= b[0] <= b[1] <= 1.0]
-    faults += [Fault(f"bounds of `{h}` must be 0 <= low <= high <= 1", value=bounds[heads.index(h)]) for h in broken]
-    if broken or len(heads) < 2:
-        return faults
-    lows, highs = sum(low for low, _ in bounds), sum(high for _, high in bounds)
-    if lows > 1 + 1e-9 or highs < 1 - 1e-9:
-        faults.append(
-            Fault(f"the bounds leave no point: shares sum to 1, but the lows to {lows:g} and the highs to {highs:g}")
-        )
-    elif len(space.movable) < 2:
-        faults.append(Fault("the bounds leave only one point: there is nothing to search", value=bounds))
-    return faults

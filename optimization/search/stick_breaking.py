@@ -10,7 +10,8 @@ interval. So every point of the cube satisfies all bounds. Plain sticks run over
 F(z_i) = 1 - (1 - z_i)^k that runs evenly, k heads being still to come: F is the law of the first of k + 1 pieces of a
 stick broken uniformly [Beta(1, k)], so uniform u give uniform points of the simplex. Upper bounds make them uneven,
 as exact ones would need the volume of the rest of the space at each step: later heads get more, the tighter the bounds
-the more (four heads of at most .5: on average .20, .21, .30, .30; six of at most .25: .10 to .23).
+the more (four heads of at most .5: on average .20, .21, .30, .30; six of at most .25: .10 to .23). So with upper bounds
+points that shall be even are drawn another way where that is possible (`even_points`).
 """
 
 from __future__ import annotations

@@ -69,6 +69,9 @@ def test_the_whole_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ingest_run(folder, first, False, "text", False)
     assert "3 numbers: 3 known already. Nothing has changed." in capsys.readouterr().err
 
+    ingest_run(folder, export(tmp_path, {"r1-a": 0.62}, name="one.csv"), False, "text", False)
+    assert "1 number: 1 known already." in capsys.readouterr().err
+
     best = tmp_path / "out" / "best.toml"
     status_run(folder, best, "json", False)
     shown = capsys.readouterr()
@@ -121,7 +124,11 @@ def test_options_of_a_known_experiment_must_be_its_own(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({}, "holds no rounds yet: the first proposal needs the weights in production"),
-        ({"baseline": "click=1"}, "at least 2 heads"),
+        ({"baseline": "click=1"}, "at least 2 heads, got ['click']"),
+        (
+            {"baseline": BASELINE, "bounds": ["save=0:0.5", "save=0:0.4"]},
+            "bounds `save` twice: save=0:0.5 and save=0:0.4",
+        ),
         ({"baseline": "click=0.5,save=0.4"}, "must sum to 1 in |w| (S1), got 0.9; scaled: click = 0.555556"),
         ({"baseline": "click=0.5", "heads": "click,save"}, "missing save"),
         ({"baseline": "click=0.5,like=0.5", "heads": "click,save"}, "unknown head `like`"),
@@ -141,6 +148,12 @@ def test_bad_options_make_nothing(tmp_path: Path, options: dict[str, object], me
         propose(tmp_path / "new", **options)
     assert message in str(error.value)
     assert not (tmp_path / "new").exists()
+
+
+def test_one_cause_is_one_fault(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        propose(tmp_path / "new", baseline="click=1")
+    assert len(error.value.faults) == 1
 
 
 def test_bad_numbers_name_the_file_and_change_nothing(tmp_path: Path) -> None:

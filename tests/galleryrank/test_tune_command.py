@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -191,6 +192,10 @@ def without_positives(world: Path, folder: Path, head: str) -> Path:
         (["--maximise", "click", "--bound", "save=0.5"], ["head=low:high", "save=0.5"]),
         (["--maximise", "click", "--baseline", "click=0.5,save=0.5"], ["closeup", "long_click"]),
         (["--maximise", "click", "--keep", "much"], ["--keep", "much"]),
+        (["--maximise", "click", "--keep", "save=0.9", "--keep", "save=0.8"], ["`save`", "save=0.9 and save=0.8"]),
+        (["--maximise", "click", "--keep", "0.9", "--keep", "0.8"], ["every other head", "0.9 and 0.8"]),
+        (["--maximise", "click", "--bound", "save=0:1", "--bound", "save=0:0.5"], ["save=0:1 and save=0:0.5"]),
+        (["--maximise", "click=1,save=-2"], ["`save`", ">= 0", "-2"]),
         (["--maximise", "click", "--metric", "accuracy"], ["accuracy", "pr_auc"]),
         (["--maximise", "click", "--pareto", "click,booking"], ["booking"]),
         (["--maximise", "click", "--role", "test"], ["--role"]),
@@ -246,7 +251,7 @@ def test_bad_scores_are_named(run: Path, world: Path, tmp_path: Path, capsys: py
     holes.loc[row, "save"] = float("nan")
     twice = pd.concat([scores, scores.iloc[[row]]])
     bad = {
-        "NaN": (holes, ["save", f"row {row}"]),
+        "NaN": (holes, ["save", f"row {row}", "got null"]),
         "twice": (twice, ["request_id"]),
         "missing": (scores.drop(index=row), ["must have a score"]),
         "no column": (scores.drop(columns=["save", "click"]), ["save", "click"]),
@@ -285,3 +290,99 @@ def test_another_problem_in_the_same_folder_is_refused(
 def test_weights_that_are_none(source: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", source]) == 2
     assert "error" in capsys.readouterr().err
+
+
+def test_an_accepted_tuning_can_be_run_again_without_naming_its_baseline(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The default baseline is the model's own, which --accept has just replaced: the study remembers the old one."""
+    own, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(run, own)
+    before = Ranker.load(own / "model").utility.scaled()
+    arguments = ["tune", str(own), "--out", str(out), "--maximise", "long_click", "--keep", "0.5", "--margin", "0"]
+    arguments += ["--trials", "0", "--sweep", "64", "--accept"]
+    assert main(arguments) == 0
+    assert Ranker.load(own / "model").utility.scaled() != before
+    journal = (out / "journal.jsonl").read_bytes()
+    assert "baseline of the study" not in capsys.readouterr().err
+    assert main(arguments) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "baseline of the study in" in said
+    assert f"click={before.weights['click']:.6g}" in said
+    assert "has these weights already" in said
+    assert (out / "journal.jsonl").read_bytes() == journal
+    (out / "journal.jsonl").write_bytes(journal[:40])  # killed while it wrote the header: nothing to remember
+    assert main([*arguments[:-1], "--quiet"]) == 0
+
+
+def test_weights_beside_a_model_must_fit_it(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "w.toml").write_text("[utility]\nclck = 1.0\n")
+    for pair in ([str(run), "click=-1"], ["click=-1", str(run)]):
+        assert main(["weights", *pair]) == 2
+        assert "`click` has sign +1, so its weight must be >= 0, got -1.0" in capsys.readouterr().err
+    assert main(["weights", str(run), str(tmp_path / "w.toml")]) == 2
+    assert "unknown head `clck`" in capsys.readouterr().err
+    assert main(["weights", str(run), "click=1"]) == main(["weights", str(run), str(run)]) == 0
+    assert main(["weights", "click=-1", "click=1"]) == 0  # no model knows the signs
+
+
+def test_an_interrupt_is_said_on_stderr_with_the_live_table_on_a_terminal(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TERM": "xterm"}
+    arguments = [sys.executable, "-m", "galleryrank", "tune", str(run), "--out", str(out), "--trials", "9", *OPTIONS]
+    process = subprocess.Popen(arguments, env=environment, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    said, asked = b"", False
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # Linux says so when the other side is closed
+            break
+        if not part:
+            break
+        said += part
+        journal = out / "journal.jsonl"
+        if not asked and journal.is_file() and journal.read_bytes().count(b"\n") >= 26:
+            process.send_signal(signal.SIGINT)  # Ax loads or proposes
+            asked = True
+    os.close(ours)
+    assert process.wait() == 130
+    assert b"search" in said  # the table was there
+    assert said.rstrip().endswith(b"interrupted")
+    assert b"Traceback" not in said
+
+
+def test_a_ceiling_of_an_unwanted_head(
+    run: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Saves declared unwanted: `--keep 0.5` and the default are for wanted heads, `--keep save=1` forbids a rise."""
+    shutil.copytree(world.parent, tmp_path / "log")
+    described = tmp_path / "log" / "dataset.toml"
+    text = described.read_text()
+    assert text.count("[heads.save]\n") == 1
+    described.write_text(text.replace("[heads.save]\n", "[heads.save]\nsign = -1\n"))
+    dataset = Dataset.open(described)
+    score_parquet(Ranker.load(run / "model"), [str(f) for f in dataset.impression_files], tmp_path / "s.parquet")
+    arguments = ["tune", str(described), "--scores", str(tmp_path / "s.parquet"), "--maximise", "long_click"]
+    arguments += ["--baseline", "closeup=0.2,click=0.2,long_click=0.2,save=-0.4", "--trials", "0", "--sweep", "48"]
+    rules = {}
+    for name, keep in (
+        ("default", []),
+        ("some", ["--keep", "0.5"]),
+        ("ceiling", ["--keep", "0.5", "--keep", "save=1"]),
+    ):
+        assert main([*arguments, "--out", str(tmp_path / name), "--margin", "0", *keep]) == 0
+        rules[name] = {rule["head"]: rule for rule in metrics_of(tmp_path / name)["guardrails"]["rules"]}
+    floors = {name: {head: rule["floor"] for head, rule in found.items()} for name, found in rules.items()}
+    assert floors["default"] == {"closeup": 0.95, "click": 0.95, "long_click": None, "save": None}
+    assert floors["some"] == {"closeup": 0.5, "click": 0.5, "long_click": None, "save": None}
+    assert floors["ceiling"] == floors["some"] | {"save": 1.0}
+    assert rules["ceiling"]["save"]["value"] <= rules["ceiling"]["save"]["baseline"] < rules["some"]["save"]["value"]
+    assert "ceiling" in (tmp_path / "ceiling" / "report.html").read_text()
+    capsys.readouterr()
+    impossible = ["--out", str(tmp_path / "none"), "--keep", "save=0.001"]
+    assert main([*arguments, *impossible]) == 3
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no weights keep the guardrail of save (at most" in said
+    assert "raise a ceiling" in said

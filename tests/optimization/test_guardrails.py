@@ -39,14 +39,15 @@ def test_every_fault_of_the_input_at_once() -> None:
     with pytest.raises(InputError) as caught:
         rails(
             baseline={"click": 0.5, "save": -0.4, "buy": 0.3},
-            floors={"click": 0.0, "hide": 0.9, "share": 1.0},
+            floors={"click": 0.0, "hide": -1.0, "share": 1.0},
             bounds={"save": (0.6, 0.2), "like": (0.0, 1.0)},
             margin=-1.0,
         )
     text = str(caught.value)
     for part in (
         "`baseline`: unknown head `buy`", "missing hide", "`save` has sign +1, so its weight must not be -0.4",
-        "`floors`: unknown head `share`", "`click` must keep must be finite and > 0, got 0.0", "`hide` is unwanted",
+        "`floors`: unknown head `share`", "`click` must keep must be finite and > 0, got 0.0",
+        "`hide` may reach must be finite and > 0, got -1.0",
         "`bounds`: unknown head `like`", "bounds of `save`", "`margin` must be finite and >= 0",
     ):  # fmt: skip
         assert part in text, (part, text)
@@ -157,3 +158,32 @@ def test_the_baseline_keeps_its_own_floors_for_certain() -> None:
     """A ratio of 1 has no error, however rare the head: the margin never puts the weights in production in doubt."""
     everything = rails(floors={"click": 1.0, "save": 0.5})
     assert everything.violations(BASELINE, table(rows=60), margin=100.0) == []
+
+
+def test_an_unwanted_head_has_a_ceiling() -> None:
+    """f_h(w) <= c_h b_h - m SE of the paired ratio: hides may not rise; both sides computed here by other code."""
+    rows = table()
+    weights = {"click": 0.2, "save": 0.3, "hide": -0.5}
+
+    def scores(vector: dict[str, float]) -> np.ndarray:
+        p = rows.probabilities.astype(np.float64)
+        return sum(vector[head] * p[:, t] for t, head in enumerate(SIGNS))
+
+    labels = rows.labels[:, 2]
+    (value, influence), (base, other) = (ap_influence(labels, scores(vector)) for vector in (weights, BASELINE))
+    assert value < base  # a larger negative weight of hide ranks fewer of them first
+    c = value / base
+    for ceiling, broken in ((c * (1 + 1e-6), False), (c * (1 - 1e-6), True)):
+        found = rails(floors={"hide": ceiling}).violations(weights, rows)
+        assert rules(found) == ([("S3-S5", "hide")] if broken else [])
+    error = clustered_standard_error(influence - c * other, rows.requests)
+    strict = rails(floors={"hide": 1.0})
+    for margin, broken in (((base - value) / error - 1e-3, False), ((base - value) / error + 1e-3, True)):
+        found = strict.violations(weights, rows, margin=margin)
+        assert rules(found) == ([("S3-S5", "hide")] if broken else [])
+    assert "PR-AUC of `hide` must be at most" in str(found[0])
+    assert "below it are asked for" in str(found[0])
+    assert strict.violations(BASELINE, rows, margin=100.0) == []  # "must not rise", and it does not
+    rising = rails(baseline=weights, floors={"hide": 1.0})
+    assert rules(rising.violations(BASELINE, rows)) == [("S3-S5", "hide")]
+    assert rails(baseline=weights, floors={"hide": base / value * (1 + 1e-6)}).violations(BASELINE, rows) == []

@@ -190,7 +190,7 @@ def test_columns_are_checked_before_rows(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("value", "shown"), [(None, ""), (float("nan"), ", got nan")])
+@pytest.mark.parametrize(("value", "shown"), [(None, ", got null"), (float("nan"), ", got nan")])
 def test_null_and_nan_scores_are_no_numbers(tmp_path: Path, value: float | None, shown: str) -> None:
     dataset = a_log(tmp_path)
     scores = pa.Table.from_pandas(scores_of(dataset).sort_values("request"), preserve_index=False)

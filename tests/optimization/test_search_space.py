@@ -188,3 +188,62 @@ def test_wrong_arguments_name_what_was_found() -> None:
         space.free_to_shares([[1.1]])
     with pytest.raises(ValueError, match="proportions"):
         space.fill([[0.0, 0.0]])
+
+
+TIGHT = {
+    "four of at most .3": dict.fromkeys("abcd", (0.0, 0.3)),
+    "four of at most .5": dict.fromkeys("abcd", (0.0, 0.5)),
+    "six of at most .25": dict.fromkeys("abcdef", (0.0, 0.25)),
+    "five of .05 to .3": dict.fromkeys("abcde", (0.05, 0.3)),
+}
+
+
+@pytest.mark.parametrize("name", list(TIGHT))
+def test_equal_upper_bounds_give_equal_shares(name: str) -> None:
+    """What is alike for all heads must come out alike: mean 1/T, whatever place a head has."""
+    bounds = TIGHT[name]
+    space = SearchSpace.of(dict.fromkeys(bounds, 1), bounds)
+    for shares in (space.sobol(4096, seed=3), space.random(16384, seed=3)):
+        np.testing.assert_allclose(shares.mean(axis=0), 1 / len(bounds), atol=3e-3)
+        np.testing.assert_allclose(shares.var(axis=0), shares.var(), rtol=0.08)
+
+
+def test_with_upper_bounds_points_are_uniform_in_law() -> None:
+    """Four of at most .5: uniform points of the simplex that happen to lie within, by plain rejection."""
+    flat = np.random.default_rng(0).dirichlet(np.ones(4), 200_000)
+    flat = flat[(flat <= 0.5).all(axis=1)]
+    shares = SearchSpace.of(dict.fromkeys("abcd", 1), TIGHT["four of at most .5"]).sobol(8192, seed=0)
+    for quantile in (0.1, 0.5, 0.9):
+        np.testing.assert_allclose(np.quantile(shares, quantile, axis=0), np.quantile(flat, quantile), atol=6e-3)
+    np.testing.assert_allclose(np.cov(shares.T), np.cov(flat.T), atol=6e-4)
+
+
+def test_the_order_of_heads_does_not_matter_in_law() -> None:
+    bounds = {"a": (0.0, 0.3), "b": (0.1, 0.6), "c": (0.0, 0.4), "d": (0.2, 0.9)}
+    means = []
+    for heads in ("abcd", "dcba", "cadb"):
+        shares = SearchSpace.of(dict.fromkeys(heads, 1), {h: bounds[h] for h in heads}).sobol(8192, seed=1)
+        columns = [heads.index(head) for head in "abcd"]
+        means.append([shares.mean(axis=0)[columns], shares.std(axis=0)[columns]])
+    np.testing.assert_allclose(means[1], means[0], atol=3e-3)
+    np.testing.assert_allclose(means[2], means[0], atol=3e-3)
+
+
+def test_a_sequence_under_upper_bounds_is_a_prefix_however_long_it_is() -> None:
+    space = SearchSpace.of(dict.fromkeys("abcd", 1), {"a": (0.0, 0.3), "b": (0.0, 0.1)})
+    for draw in (space.sobol, space.random):
+        long = draw(300, seed=2)
+        assert space.contains(long, tol=1e-12).all()
+        for count in (0, 1, 7, 64, 65, 299):
+            np.testing.assert_array_equal(draw(count, seed=2), long[:count])
+
+
+def test_where_nearly_all_points_are_lost_sticks_are_broken() -> None:
+    """A sliver of the simplex: rejection would draw without end, so points are within it, but not evenly spread."""
+    bounds = {"a": (0.0, 0.01), "b": (0.0, 0.01), "c": (0.0, 0.5)}
+    space = SearchSpace.of(dict.fromkeys("abcd", 1), bounds)
+    assert space.low.tolist() == [0.0, 0.0, 0.0, 0.48]
+    shares = space.sobol(256, seed=0)
+    assert space.contains(shares, tol=1e-12).all()
+    assert np.ptp(shares, axis=0) == pytest.approx([0.01, 0.01, 0.5, 0.52], abs=0.02)
+    np.testing.assert_array_equal(space.sobol(9, seed=0), shares[:9])

@@ -150,7 +150,7 @@ def test_a_larger_budget_adds_trials(tmp_path: Path, whole: tuple[bytes, list[di
     assert sorted((t.phase, t.number) for t in more.trials) == sorted(key)
     by_key = {(trial.phase, trial.number): trial.content() for trial in more.trials}
     assert [by_key[k] for k in key] == contents(fresh)
-    fewer = search(path, sweep=5, trials=1)  # what is there stays
+    fewer = search(path, sweep=8, trials=1)  # what is there stays
     assert contents(fewer) == contents(more)
 
 

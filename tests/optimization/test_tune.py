@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,9 @@ def test_an_unwanted_head_is_no_objective() -> None:
     for objective in ("hide", {"a": 1.0, "hide": 0.5}):
         with pytest.raises(InputError, match="value of `hide` must be negative"):
             search(hidden, guard, objective=objective)
+    for objective in ({"a": 1.0, "b": -2.0}, {"b": -2.0}):  # only a weight of 0 could serve it
+        with pytest.raises(InputError, match=r"value of `b` must be >= 0, as the head is wanted .* got -2.0"):
+            search(hidden, guard, objective=objective)
     found = search(hidden, guard, objective={"hide": -1.0}, sweep=16, trials=2)
     assert found.best is not None
     assert found.best.values["hide"] == min(trial.values["hide"] for trial in found.trials)
@@ -311,3 +315,66 @@ def _seed_of_the_second() -> int:
     from optimization.study import trial_seed
 
     return trial_seed(0, AX, 1)
+
+
+def hiding() -> tuple[ScoreTable, Guardrails]:
+    """The third head is unwanted, and the more there is of the second, the fewer of the third."""
+    rows = landscape()
+    guard = Guardrails({"a": 0.4, "b": 0.4, "hide": -0.2}, {"a": 1, "b": 1, "hide": -1}, margin=1.0)
+    return ScoreTable.of(rows.probabilities, rows.labels, rows.requests, ["a", "b", "hide"], [1, 1, -1]), guard
+
+
+def test_a_ceiling_keeps_hides_from_rising() -> None:
+    rows, guard = hiding()
+    free = search(rows, guard, objective="a")
+    strict = search(rows, replace(guard, floors={"hide": 1.0}), objective="a")
+    assert free.best is not None
+    assert strict.best is not None
+    base = free.baseline.values["hide"]
+    assert free.best.values["hide"] > base  # nothing forbids it
+    assert strict.best.values["hide"] <= base
+    assert strict.best.objective < free.best.objective
+    for trial in strict.trials:
+        error = trial.slack_errors.get("hide", 0.0)
+        assert trial.slacks["hide"] == pytest.approx(base - trial.values["hide"] - error, abs=1e-15)
+        assert trial.feasible == (trial.slacks["hide"] >= -1e-12)
+    told = strict.observations[3]  # Ax keeps its slack >= 0
+    trial = next(trial for trial in strict.trials if trial.shares == tuple(told.shares))
+    assert told.values["slack_hide"] == (trial.slacks["hide"], trial.slack_errors["hide"])
+
+
+def test_a_ceiling_that_nothing_keeps_is_named() -> None:
+    rows, guard = hiding()
+    found = search(rows, replace(guard, floors={"hide": 0.01}), objective="a", trials=2)
+    first, last = found.infeasible_sentences
+    for part in ("no weights keep the guardrail of hide (at most", "0.01000 of the baseline's PR-AUC less a margin of"):
+        assert part in first, first
+    assert last == "Without the margin none would be either: raise a ceiling."
+    both = search(rows, replace(guard, floors={"hide": 0.01, "a": 9.0}, margin=0.0), objective="b", trials=2)
+    assert both.infeasible_sentences[-1] == "Lower a floor or raise a ceiling."
+    assert both.infeasible_reason == " ".join(both.infeasible_sentences)
+
+
+def test_a_head_of_which_the_baseline_has_nothing_divides_nothing() -> None:
+    """No hide among the first: its ceiling is 0, and relative slacks have no unit."""
+    rng = np.random.default_rng(0)
+    p = np.column_stack([rng.random(400), rng.random(400)])
+    labels = np.column_stack([rng.random(400) < p[:, 0], np.zeros(400)])
+    labels[p[:, 1].reshape(40, 10).argmax(axis=1) + 10 * np.arange(40), 1] = 1  # the likeliest of each request
+    rows = ScoreTable.of(p, labels, np.arange(400) // 10, ["click", "hide"], [1, -1])
+    guard = Guardrails({"click": 0.0, "hide": -1.0}, {"click": 1, "hide": -1}, {"hide": 1.0}, {"click": (0.5, 1.0)})
+    found = search(rows, guard, objective="click", metric="expected_utility@1", sweep=16, trials=2)
+    assert found.baseline.values["hide"] == 0.0
+    assert found.best is None or found.best.values["hide"] == 0.0
+    assert (found.best is None) == bool(found.infeasible_sentences)
+
+
+def test_a_sweep_below_the_starts_of_ax_cannot_grow(tmp_path: Path) -> None:
+    """The proposals of the journal came from 4 starts; with 8 they would have been others."""
+    small: dict[str, Any] = {"trials": 1, "cross_checks": False, "journal": tmp_path / "journal.jsonl"}
+    search(sweep=4, **small)
+    before = small["journal"].read_bytes()
+    with pytest.raises(InputError, match=r"`starts` was 4, is now 8"):
+        search(sweep=16, **small)
+    assert small["journal"].read_bytes() == before
+    assert len(search(sweep=4, **(small | {"trials": 2})).evaluated(AX)) == 1 + 4 + 2

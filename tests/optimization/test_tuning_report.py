@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from evaluation.checks import FloatArray
@@ -18,6 +19,7 @@ from evaluation.report import Figure
 from optimization.guardrails import Guardrails
 from optimization.report.tuning_metrics import tuning_metrics, tuning_slices
 from optimization.report.tuning_report import render_tuning_report, tuning_figures, write_tuning_report
+from optimization.report.verdict_figure import draw_verdict
 from optimization.score_table import ScoreTable
 from optimization.tune import tune
 from optimization.tuning import Tuning
@@ -209,9 +211,11 @@ def test_an_infeasible_study_is_reported_with_its_reason(tables: tuple[ScoreTabl
     assert metrics["best"] is None
     assert "tuned" not in metrics["weights"]
     assert (metrics["diff"], metrics["order"], metrics["slices"]) == ([], None, None)
-    assert metrics["summary"][0] == metrics["infeasible"] == tuning.infeasible_reason
+    assert metrics["infeasible"] == tuning.infeasible_reason
+    assert metrics["summary"][:2] == list(tuning.infeasible_sentences)  # a point of the list each
     text = write_tuning_report(tmp_path / "report.html", metrics).read_text(encoding="utf-8")
-    assert unescape(text).count(metrics["infeasible"]) == 2
+    assert unescape(text).count(metrics["infeasible"]) == 1
+    assert [unescape(text).count(sentence) for sentence in tuning.infeasible_sentences] == [2, 2]
     assert "To copy: tuned" not in text
     assert "None of them meets every guardrail" in text
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL)
@@ -238,3 +242,41 @@ def test_own_figures_are_shown_at_their_place(metrics: dict[str, Any]) -> None:
 def test_metrics_of_another_report_are_refused(metrics: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be those of a tuning study, got report 'probe'"):
         render_tuning_report({**metrics, "report": "probe"})
+
+
+def test_a_ceiling_is_called_one(tables: tuple[ScoreTable, ScoreTable]) -> None:
+    tuning = study(tables[0], trials=0, click=0.8, hide=1.05)
+    metrics = json.loads(json.dumps(tuning_metrics(tuning, *tables), allow_nan=False))
+    rules = {rule["head"]: rule for rule in metrics["guardrails"]["rules"]}
+    assert [rules[head]["sign"] for head in HEADS] == [1, 1, -1]
+    assert rules["hide"]["required"] == pytest.approx(1.05 * rules["hide"]["baseline"])
+    room = rules["hide"]["required"] - rules["hide"]["value"]
+    assert 0.0 <= rules["hide"]["slack"] <= room
+    page = render_tuning_report(metrics)
+    assert "an unwanted head (hide) has a ceiling instead" in page.replace("An", "an")
+    assert page.count("at most 1.050") == 1
+    assert page.count(f"at most {format_number(rules['hide']['required'])}") == 1
+    assert f"at most {format_number(rules['click']['required'])}" not in page
+    assert page.count("(right of it for hide)") == 2
+    without = render_tuning_report(
+        json.loads(json.dumps(tuning_metrics(study(tables[0], trials=0, click=0.8), *tables)))
+    )
+    assert "at most" not in re.sub(r"<svg.*?</svg>", "", without, flags=re.DOTALL)
+    assert "right of it" not in without
+
+
+def test_the_broken_side_of_a_ceiling_is_the_right_one() -> None:
+    """Drawn from the table: shaded to the left of a floor, to the right of a ceiling."""
+    numbers = {"value": 0.5, "difference": 0.0, "difference_low": -0.1, "difference_high": 0.1, "verdict": None}
+    values = pd.DataFrame(
+        [{"candidate": c, "head": h} | numbers for c in ("hand-picked", "tuned") for h in ("click", "hide")]
+    )
+    rails = pd.DataFrame(
+        [{"head": "click", "required": 0.45, "sign": 1}, {"head": "hide", "required": 0.55, "sign": -1}]
+    )
+    canvas = draw_verdict(values, rails, reference="hand-picked", close=["tuned"])
+    for axes, (line, side) in zip(canvas.axes, ((-0.05, -1), (0.05, 1)), strict=True):
+        (shade,) = axes.patches
+        edges = [shade.get_x(), shade.get_x() + shade.get_width()]
+        assert min(edges, key=lambda edge: abs(edge - line)) == pytest.approx(line)
+        assert (np.mean(edges) - line) * side > 0

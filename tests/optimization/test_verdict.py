@@ -230,3 +230,24 @@ def test_all_faults_at_once(table: ScoreTable) -> None:
         "0",
     ):
         assert part in text
+
+
+def test_a_ceiling_is_checked_from_above(table: ScoreTable) -> None:
+    """f_hide(w) <= c b: the slack is what is left below it, with the same error as a floor's."""
+    other = Utility(click=0.25, save=0.74, hide=-0.01)  # hides are let through
+    sets = candidates(other, HAND_PICKED, SIGNS)
+    found = judge(table, sets, rails(hide=1.0, save=0.5), objective="save")
+    row = found.guardrails.set_index(["candidate", "head"]).loc[(TUNED, "hide")]
+    value, base = (found.values.set_index(["candidate", "head"]).loc[(name, "hide"), "value"] for name in (TUNED, HAND))
+    assert value > base
+    assert row["sign"] == -1
+    assert row["slack"] == pytest.approx(base - value, abs=1e-12)
+    assert row["low"] < row["slack"] < row["high"]
+    assert (row["holds"], row["decided"]) == (False, bool(row["high"] < 0))
+    text = found.sentence()
+    assert "The guardrail of hide fails on these rows" in text
+    assert "where at most" in text
+    own = found.guardrails.set_index(["candidate", "head"]).loc[(HAND, "hide")]
+    assert (own["slack"], own["holds"], own["decided"]) == (0.0, True, True)
+    loose = judge(table, sets, rails(hide=1.01 * value / base), objective="save")
+    assert loose.guardrails.set_index(["candidate", "head"]).loc[(TUNED, "hide"), "holds"]
