@@ -47,9 +47,10 @@ def python(code: str, cwd: Path, **environment: str) -> subprocess.CompletedProc
     return subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
-def test_importing_ranking_is_light(tmp_path: Path) -> None:
+@pytest.mark.parametrize("package", ["ranking", "optimization"])
+def test_importing_the_libraries_is_light(tmp_path: Path, package: str) -> None:
     heavy = "['ax', 'botorch', 'lightgbm', 'matplotlib', 'torchvision', 'sklearn', 'scipy', 'jinja2']"
-    done = python(f"import sys, ranking; print([m for m in {heavy} if m in sys.modules])", tmp_path)
+    done = python(f"import sys, {package}; print([m for m in {heavy} if m in sys.modules])", tmp_path)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
