@@ -247,7 +247,10 @@ def status(
     format: Format = "text",
     quiet: Quiet = False,
 ) -> None:
-    """Where the experiment stands: every group against its control, the best weights, and how sure that is."""
+    """Where the experiment stands: every group against its control, the best weights, and how sure that is.
+
+    DIR gets report.html, the same as one self-contained page to pass on.
+    """
     from galleryrank.rounds import status_run
 
     status_run(folder, out, format, quiet)

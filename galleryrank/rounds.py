@@ -16,12 +16,13 @@ from galleryrank.console import Log, print_json
 from galleryrank.gallery_run import check_format
 from galleryrank.head_options import head_bounds
 from galleryrank.run_directory import load_model
+from optimization.online.page import write_rounds
 from optimization.online.rounds import JOURNAL, Rounds
 from optimization.online.store import CONTROL, FRAME_COLUMNS, REPEAT, RoundDesign
 from optimization.online.words import RoundsStatus, ingested_words
 from ranking import Utility
 
-GROUPS_FILE, WEIGHTS_FOLDER = "groups.csv", "weights"
+GROUPS_FILE, WEIGHTS_FOLDER, REPORT = "groups.csv", "weights", "report.html"
 
 
 def propose_run(
@@ -88,20 +89,31 @@ def ingest_run(folder: Path, numbers: Path, correct: bool, format: str, quiet: b
 
 
 def status_run(folder: Path, out: Path | None, format: str, quiet: bool) -> None:
-    """Show the groups, their lifts against the control and the best weights; write these to OUT as TOML."""
+    """Show the groups, their lifts against the control and the best weights; write these to OUT as TOML.
+
+    The same as a page goes to report.html in FOLDER.
+    """
     check_format(format)
     say = Log(quiet)
     rounds = Rounds.open(folder)
     status = rounds.status()
     if out is not None and not status.best:
         raise InputError(Fault(f"there are no best weights to write: {' '.join(status.sentences)}", key="--out"))
+    content = status.to_dict()
+    page = write_rounds(folder / REPORT, content, rounds.design.to_dict(), title=f"Online rounds: {_name(folder)}")
     _print_status(rounds.design, status, say)
     if out is not None and status.best:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, Utility.from_mapping(status.best["weights"]).to_toml())
         say(f"-> {out}")
+    say(f"-> {page}")
     if format == "json":
-        print_json(status.to_dict())
+        print_json(content)
+
+
+def _name(folder: Path) -> str:
+    """What the folder is called, also where it was given as `.`."""
+    return folder.resolve().name
 
 
 def _experiment(

@@ -24,6 +24,8 @@ from optimization.search.space import SearchSpace
 CONTROL, TREATMENT, REPEAT = "control", "treatment", "repeat"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 FRAME_COLUMNS = ("group", "round", "kind")
+# what stands beside the heads' weights in one table or another
+TAKEN = (*FRAME_COLUMNS, "state", "groups", "lift", "se", "low", "high", "low_all", "high_all", "expected", "feasible")
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class RoundDesign:
     def _faults(self) -> list[Fault]:
         """What is wrong beside the weights and their space."""
         _, faults = parse_constraints(self.constraints)
-        faults += [Fault(f"a head cannot be called `{h}`: a column is") for h in self.heads if h in FRAME_COLUMNS]
+        faults += [Fault(f"a head cannot be called `{h}`: a column is") for h in self.heads if h in TAKEN]
         faults += [
             Fault(f"`{name}` must be the name of a metric", value=metric)
             for name, metric in [("metric", self.metric), *(("record", metric) for metric in self.record)]

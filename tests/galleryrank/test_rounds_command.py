@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from markupsafe import escape
 
 from features import InputError
 from galleryrank import rounds as command
@@ -86,8 +87,16 @@ def test_the_whole_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         "[utility]",
     ):
         assert part in shown.err, part
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert f"-> {folder / 'report.html'}" in shown.err
+    assert "<title>Online rounds: weights</title>" in page
+    for sentence in status["sentences"]:
+        assert escape(sentence) in page
+    assert best.read_text() in page
 
     propose(folder, quiet=True)
+    status_run(folder, None, "text", True)  # the page is of now, and the folder is still the experiment's
+    assert "Round 2 waits for numbers" in (folder / "report.html").read_text(encoding="utf-8")
     assert capsys.readouterr().err == ""
     assert pd.read_csv(folder / "groups.csv")["group"].tolist() == ["r2-control", "r2-a", "r2-b"]
     assert (folder / "weights" / "r1-a.toml").is_file()  # what is live may not vanish

@@ -368,3 +368,10 @@ def test_ax_learns_from_the_rounds(create):
     assert table["kind"].tolist() == ["control", *["treatment"] * 3]
     assert gain[3] > gain[1]
     assert gain[3] > -0.01
+
+
+@pytest.mark.parametrize("head", ["group", "state", "groups", "lift", "feasible"])
+def test_a_head_cannot_have_the_name_of_a_column(head: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"cannot be called `{head}`"):
+        Rounds.create(tmp_path / "exp", heads={head: 1, "save": 1}, baseline={head: 0.5, "save": 0.5})
+    assert not (tmp_path / "exp").exists()
