@@ -13,7 +13,7 @@ import pytest
 
 from evaluation.formatting import format_number
 from features import InputError
-from galleryrank import cli, simulate, simulate_arms, simulate_photos, simulate_worlds
+from galleryrank import cli_simulate, simulate, simulate_arms, simulate_photos, simulate_worlds
 from galleryrank.simulate import simulate_ab, simulate_galleries, simulate_rounds_run
 from galleryrank.simulate_photos import PhotoSizes
 from galleryrank.simulate_words import lift_summary, round_summary
@@ -115,10 +115,10 @@ def test_the_commands_have_the_defaults_of_what_they_call() -> None:
     def default(command: object, name: str) -> object:
         return inspect.signature(command).parameters[name].default  # type: ignore[arg-type]
 
-    assert default(cli.ab, "requests") == default(cli.galleries, "requests") == simulate.REQUESTS
-    assert default(cli.simulated_rounds, "requests_per_group") == simulate_worlds.REQUESTS_PER_GROUP
+    assert default(cli_simulate.ab, "requests") == default(cli_simulate.galleries, "requests") == simulate.REQUESTS
+    assert default(cli_simulate.simulated_rounds, "requests_per_group") == simulate_worlds.REQUESTS_PER_GROUP
     for name, own in (("count", "rounds"), ("groups", "groups"), ("days_per_round", "days_per_round")):
-        assert default(cli.simulated_rounds, name) == default(simulate_rounds_run, own)
+        assert default(cli_simulate.simulated_rounds, name) == default(simulate_rounds_run, own)
 
 
 def policies(offline: float, online: float, control: float = 0.0) -> pd.DataFrame:
