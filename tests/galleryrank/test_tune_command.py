@@ -330,7 +330,10 @@ def test_an_interrupt_is_said_on_stderr_with_the_live_table_on_a_terminal(run: P
     out = tmp_path / "out"
     ours, theirs = pty.openpty()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TERM": "xterm"}
-    arguments = [sys.executable, "-m", "galleryrank", "tune", str(run), "--out", str(out), "--trials", "90", *OPTIONS]
+    # A suite that runs in the background of a shell inherits an ignored SIGINT, and Python then leaves it ignored.
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from galleryrank.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = [sys.executable, "-c", code, "tune", str(run), "--out", str(out), "--trials", "90", *OPTIONS]
     process = subprocess.Popen(arguments, env=environment, stderr=theirs, start_new_session=True)
     os.close(theirs)
     said, asked = b"", 0.0
