@@ -1,5 +1,7 @@
 """PR-AUC of every head for many weight vectors: ours beside scikit-learn, and influences beside `evaluation`.
 
+Then the metrics that are means over requests, on the plain rows: there is nothing to compare their speed with.
+
 Both sides run alternately in one process on one thread and CPU seconds are compared, so that what else the machine does
 weighs on both. scikit-learn's and `evaluation`'s times are taken on `--reference-vectors` vectors and scaled.
 
@@ -20,7 +22,9 @@ import torch
 
 from evaluation.average_precision import ap_influence
 from evaluation.clusters import Clusters
+from optimization.objective.metrics import make_metric
 from optimization.objective.pr_auc import UtilityObjective, utilities, utility_pr_auc
+from optimization.score_table import ScoreTable
 
 TOLERANCE = 1e-9
 RATES = np.array([0.16, 0.10, 0.04, 0.02])  # of close-up, click, long click, save
@@ -123,6 +127,19 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+def request_metrics(case: Case, repeats: int) -> None:
+    """Seconds of the other metrics: prepared once, values of all vectors, influences of one."""
+    table = ScoreTable.of(case.probabilities, case.labels, case.requests, ("a", "b", "c", "d"))
+    print(f"\n{'':<28}{'all vectors':>12}{'preparing':>12}{'influences':>13}")
+    for name in ("mean_ap", "ndcg@10", "expected_utility@10"):
+        seconds, prepared = cpu(lambda name=name: make_metric(name).prepare(table))
+        values = [cpu(lambda prepared=prepared: prepared.values(case.weights))[0] for _ in range(repeats)]
+        errors = [cpu(lambda prepared=prepared: prepared.influences(case.weights[0]))[0] for _ in range(repeats)]
+        print(
+            f"{name:<28}{np.median(values):>10.2f} s{seconds:>10.2f} s{1e3 * np.median(errors):>10.0f} ms", flush=True
+        )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -145,6 +162,7 @@ def main() -> int:
         print(f"{name:<28}{row['seconds']:>10.2f} s{row['fastest']:>7.2f} s{row['scikit_learn']:>12.1f} s"
               f"{row['ratio']:>7.0f}{row['difference']:>9.0e}{row['influences_ms']:>10.0f} ms"
               f"{row['influences_ratio']:>7.0f}{row['influences_difference']:>9.0e}", flush=True)  # fmt: skip
+    request_metrics(make_case(words.rows, words.vectors, words.requests), words.repeats)
     return 0 if worst <= TOLERANCE else 1
 
 

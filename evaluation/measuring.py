@@ -45,7 +45,7 @@ def measure_ranker(
         raise InputError(
             f"the data set must have the model's heads {sorted(ranker.heads)}, got {sorted(dataset.schema.head_names)}"
         )
-    ranker, *others = _with_own_vectors([ranker, *(baselines or {}).values()], dataset)
+    ranker, *others = with_own_vectors([ranker, *(baselines or {}).values()], dataset)
     baselines = dict(zip(baselines or {}, others, strict=True))
     log = encode_log(dataset, ranker.encoders, role, serving_position=not logged_position)
     if not len(log):
@@ -95,7 +95,7 @@ def check_role(role: str) -> None:
         raise InputError(f"`role` must be calibrate, tune or test (never train: the model has seen it), got {role!r}")
 
 
-def _with_own_vectors(rankers: list[Ranker], dataset: Dataset) -> list[Ranker]:
+def with_own_vectors(rankers: list[Ranker], dataset: Dataset) -> list[Ranker]:
     """The rankers over the data set's item vectors, which are read once for all of them."""
     if not any(ranker.encoders.vectors for ranker in rankers):
         return rankers

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +67,13 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def records_table(records: Sequence[Mapping[str, Any]], words: Sequence[str]) -> pd.DataFrame:
+    """JSON records as the table they were: None in a column of numbers is NaN again; `words` are the other columns.
+
+    >>> records_table([{"head": "click", "ap": None}, {"head": "save", "ap": 0.5}], words=["head"])["ap"].tolist()
+    [nan, 0.5]
+    """
+    table = pd.DataFrame(list(records))
+    return table.assign(**{name: table[name].astype(float) for name in table.columns if name not in words})

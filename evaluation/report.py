@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from evaluation.calibration_figure import calibration_figure
-from evaluation.formatting import format_interval, format_number
-from evaluation.metrics_json import write_whole
+from evaluation.html_page import render_html
+from evaluation.metrics_json import records_table, write_whole
 from evaluation.reliability_figure import reliability_figure
 
 
@@ -99,16 +98,13 @@ def render_report(
     Returns:
         One HTML document.
     """
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    folder = resources.files("evaluation") / "templates"
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": format_number, "interval": format_interval}
     drawn = evaluation_figures(metrics) if figures is None else list(figures)
-    return environment.from_string((folder / "report.html.j2").read_text(encoding="utf-8")).render(
+    return render_html(
+        "evaluation",
+        "report.html.j2",
         title=title,
-        style=Markup((folder / "report.css.j2").read_text(encoding="utf-8")),
         metrics=metrics,
         ratios=_ratios(metrics),
         comparisons=_comparisons(metrics),
@@ -137,10 +133,7 @@ def write_report(
 
 
 def _table(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """JSON records as a table: None in a column of numbers is NaN again."""
-    table = pd.DataFrame(list(records))
-    words = ("head", "stage", "slice", "reason")
-    return table.assign(**{name: table[name].astype(float) for name in table.columns if name not in words})
+    return records_table(records, words=("head", "stage", "slice", "reason"))
 
 
 def _ratios(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

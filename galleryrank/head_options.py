@@ -1,12 +1,12 @@
-"""Options that say something of one head each, and may be repeated: `--bound save=0:0.5`, `--keep save=0.9`."""
+"""Options that say something of heads: `--bound save=0:0.5` and `--keep save=0.9`, repeated; `--utility a=1,b=2`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from features import Fault
+from features import Fault, raise_faults
 
-__all__ = ["head_bounds", "head_shares"]
+__all__ = ["head_bounds", "head_numbers", "head_shares"]
 
 
 def head_bounds(texts: Sequence[str], faults: list[Fault]) -> dict[str, tuple[float, float]]:
@@ -53,6 +53,33 @@ def head_shares(texts: Sequence[str], faults: list[Fault]) -> tuple[dict[str, fl
         found[head], written[head] = share, text
     default = found.pop("", None)
     return found, default
+
+
+def head_numbers(text: str, option: str) -> dict[str, float]:
+    """`click=0.3,save=0.7` as numbers by name.
+
+    Raises:
+        InputError: parts of another form, a name that is there twice, no name at all; all at once.
+
+    >>> head_numbers("click=0.3, save=0.7", "--utility")
+    {'click': 0.3, 'save': 0.7}
+    """
+    found: dict[str, float] = {}
+    faults = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, _, value = (p.strip() for p in part.partition("="))
+        try:
+            number = float(value)
+        except ValueError:
+            faults.append(Fault("must have the form head=number, separated by commas", key=option, value=part))
+            continue
+        if name in found:
+            faults.append(Fault(f"names `{name}` twice", key=option))
+        found[name] = number
+    if not found and not faults:
+        faults.append(Fault("names no head", key=option))
+    raise_faults(faults)
+    return found
 
 
 def _twice(option: str, what: str, first: str, second: str) -> Fault:

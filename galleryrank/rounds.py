@@ -14,7 +14,7 @@ from features import Fault, InputError
 from features.errors import raise_faults
 from galleryrank.console import Log, print_json
 from galleryrank.gallery_run import check_format
-from galleryrank.head_options import head_bounds
+from galleryrank.head_options import head_bounds, head_numbers
 from galleryrank.run_directory import load_model
 from optimization.online.page import write_rounds
 from optimization.online.rounds import JOURNAL, Rounds
@@ -140,7 +140,7 @@ def _experiment(
     if run is not None:
         known |= _from_model(run, say)
     if baseline is not None:
-        weights = _pairs("--baseline", baseline)
+        weights = head_numbers(baseline, "--baseline")
         signs = {name: -1 if value < 0 else 1 for name, value in weights.items()}
         known |= {"heads": signs, "baseline": weights}
     if heads is not None:
@@ -177,30 +177,10 @@ def _from_model(run: Path, say: Log) -> dict[str, Any]:
     return {"heads": signs, "baseline": weights}
 
 
-def _pairs(option: str, text: str) -> dict[str, float]:
-    """`click=0.3,save=0.7` as numbers by name."""
-    found: dict[str, float] = {}
-    faults = []
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        name, _, value = (p.strip() for p in part.partition("="))
-        try:
-            number = float(value)
-        except ValueError:
-            faults.append(Fault("must have the form head=number, separated by commas", key=option, value=part))
-            continue
-        if name in found:
-            faults.append(Fault(f"names `{name}` twice", key=option))
-        found[name] = number
-    if not found and not faults:
-        faults.append(Fault("names no head", key=option))
-    raise_faults(faults)
-    return found
-
-
 def _signs(text: str) -> dict[str, int]:
     """`click,save,hide=-1` as signs by head."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    signs = _pairs("--heads", ",".join(part if "=" in part else f"{part}=1" for part in parts))
+    signs = head_numbers(",".join(part if "=" in part else f"{part}=1" for part in parts), "--heads")
     raise_faults(
         Fault(f"sign of `{name}` must be 1 or -1", key="--heads", value=value)
         for name, value in signs.items()

@@ -18,6 +18,7 @@ import numpy as np
 
 from features import Dataset, Fault, InputError, Schema
 from features.duplicates import pair_hashes
+from galleryrank.head_options import head_numbers
 from ranking import Ranker, Utility
 
 RECORD = {
@@ -173,15 +174,7 @@ def load_model(path: Path) -> Ranker:
 
 def parse_utility(text: str, key: str = "--utility") -> Utility:
     """`click=1,long_click=2` as a utility."""
-    weights, faults = {}, []
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        name, _, value = part.partition("=")
-        try:
-            weights[name.strip()] = float(value)
-        except ValueError:
-            faults.append(Fault("must have the form head=weight, separated by commas", key=key, value=part))
-    if faults or not weights:
-        raise InputError(faults or f"{key} is empty: give head=weight, separated by commas")
+    weights = head_numbers(text, key)
     try:
         return Utility.from_mapping(weights)
     except ValueError as error:

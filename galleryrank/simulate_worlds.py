@@ -117,8 +117,8 @@ class FittedWorld:
     def offline_by_value(self) -> dict[str, float]:
         """Weights of the highest expected utility on the tune rows: offline evidence with the goal of the rounds.
 
-        What these lack of the online-tuned weights is what offline evidence lacks; what `offline_tuned` lacks of these
-        is its goal.
+        What `offline_tuned` lacks of these is its goal. What these lack of the online-tuned weights is what offline
+        evidence lacks, here also that a logged request has 20 candidates to choose from and a served one 60.
         """
         return self._tuned(VALUES, f"expected_utility@{SHOWN}", {})
 
@@ -133,10 +133,6 @@ class FittedWorld:
         )
         best: Mapping[str, float] = HAND_PICKED if tuning.utility is None else tuning.utility.weights
         return dict(best)
-
-    def forget(self) -> None:
-        """Remove the log and the rankers."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def play_world(

@@ -93,8 +93,8 @@ def tune_run(
     baseline = baseline_of(options.baseline, out / JOURNAL, ranker, source, table, say)
     metrics, tuning = tune_into(out, table, test, baseline, options, say, source)
     code = PASS if tuning.best is not None else INCONCLUSIVE
-    if accept and tuning.utility is not None:
-        code = _accept(source, tuning.utility, metrics, out, say)
+    if accept and ranker is not None and tuning.utility is not None:
+        code = _accept(source, ranker, tuning.utility, metrics, out, say)
     elif accept:
         say("nothing is accepted: no trial is feasible")
     if format == "json":
@@ -240,7 +240,7 @@ def _record(source: Path, options: TuneOptions) -> dict[str, Any]:
     )
 
 
-def _accept(source: Path, tuned: Utility, metrics: Mapping[str, Any], out: Path, say: Log) -> int:
+def _accept(source: Path, ranker: Ranker, tuned: Utility, metrics: Mapping[str, Any], out: Path, say: Log) -> int:
     """Write the tuned weights into the model, unless the test rows are sure that a guardrail breaks."""
     broken = [
         record["head"]
@@ -250,11 +250,10 @@ def _accept(source: Path, tuned: Utility, metrics: Mapping[str, Any], out: Path,
     if broken:
         say(f"[bold]not accepted[/bold]: on the test rows the guardrail of {', '.join(broken)} is broken for sure")
         return REGRESSION
-    run = RunDirectory.open(source)
-    ranker = Ranker.load(run.model)
+    model = RunDirectory(source).model
     if ranker.utility is not None and ranker.utility.scaled() == tuned.scaled():
         say("the model has these weights already")
         return PASS
-    ranker.accept_utility(tuned, note=f"galleryrank tune, {out.name}").save(run.model)
-    say(f"accepted: {run.model} ranks by the tuned weights; its old ones are in `galleryrank weights {source}`")
+    ranker.accept_utility(tuned, note=f"galleryrank tune, {out.name}").save(model)
+    say(f"accepted: {model} ranks by the tuned weights; its old ones are in `galleryrank weights {source}`")
     return PASS

@@ -16,8 +16,8 @@ from galleryrank.console import Log, print_json
 from galleryrank.gallery_run import check_format
 from galleryrank.run_directory import load_model, parse_utility
 from ranking import Utility
+from ranking.ranker import UTILITY_HISTORY
 
-HISTORY = "utility_history"
 TUNED_FILE = "tuned.toml"  # of a tuning's directory
 
 
@@ -69,7 +69,7 @@ def read_weights(source: str) -> tuple[Utility, list[dict[str, Any]]]:
         ranker = load_model(path)
         if ranker.utility is None:
             raise InputError(Fault("holds no utility: it is an importance-weighted single head", path))
-        return ranker.utility, list(ranker.info.get(HISTORY, []))
+        return ranker.utility, list(ranker.info.get(UTILITY_HISTORY, []))
     if path.is_file():
         return _from_toml(path), []
     if "=" not in source:

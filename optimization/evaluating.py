@@ -107,8 +107,8 @@ class Evaluator:
         raise_faults(faults_of(table, guardrails, objective))
         self.metric, self.label = made.name, made.label
         self.heads, self.guardrails = table.heads, guardrails
-        empty: Mapping[str, float] | str = {} if objective is None else objective
-        self.combination = head_combination(empty, table.heads) if empty else np.zeros(len(table.heads))
+        none = np.zeros(len(table.heads))
+        self.combination = none if objective is None else head_combination(objective, table.heads)
         self._prepared = made.prepare(table)
         self._counted = self.combination != 0.0
         self.floors = {head: float(guardrails.floors[head]) for head in table.heads if head in guardrails.floors}

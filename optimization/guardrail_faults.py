@@ -18,7 +18,7 @@ SUM_TOLERANCE = 1e-6
 
 
 def _must(rails: Guardrails, head: str) -> str:
-    return f"that `{head}` {'may reach' if rails.signs.get(head) == -1 else 'must keep'}"
+    return "may reach" if rails.signs.get(head) == -1 else "must keep"
 
 
 def _finite(value: Any) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation import Clusters, check_role
+from evaluation.measuring import with_own_vectors
 from features import Dataset, InputError, encode_log
 from optimization.score_checks import checked_scores
 from optimization.score_file import read_scores
@@ -116,7 +117,7 @@ class ScoreTable:
                 f"the data set must have the model's heads {sorted(ranker.heads)}, "
                 f"got {sorted(dataset.schema.head_names)}"
             )
-        ranker = _with_vectors_of(dataset, ranker)
+        ranker = with_own_vectors([ranker], dataset)[0]
         log = encode_log(dataset, ranker.encoders, role, serving_position=not logged_position)
         if not len(log):
             raise InputError(f"role {role!r} has no rows: change [split] in dataset.toml")
@@ -191,14 +192,3 @@ class ScoreTable:
         for array in arrays:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
-
-
-def _with_vectors_of(dataset: Dataset, ranker: Ranker) -> Ranker:
-    """The ranker over the data set's own item vectors, where both have some."""
-    vectors = dataset.item_vectors() if ranker.encoders.vectors else None
-    if vectors is None:  # a log described without vectors: the model has those of its items
-        return ranker
-    try:
-        return ranker.with_vectors(vectors, replace=True)
-    except InputError as error:
-        raise InputError(replace(fault, file=dataset.vector_file) for fault in error.faults) from error

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from ranking.ranker import UTILITY_HISTORY, Ranker
 from ranking.vectors import SHOWN, coverage_text, describe_vectors
-
-if TYPE_CHECKING:
-    from ranking.ranker import Ranker
 
 
 def model_card(ranker: Ranker) -> str:
@@ -24,7 +21,7 @@ def model_card(ranker: Ranker) -> str:
             lines.append(f"- `{name}` ({', '.join(n for n in notes if n)})")
         weights = _weights(ranker.utility.weights if ranker.utility else None)
         lines += ["", f"Utility weights: {weights}.", f"Sampling correction: {config.correction}."]
-        earlier = info.get("utility_history", [])
+        earlier = info.get(UTILITY_HISTORY, [])
         if earlier:
             lines += ["", "Utility weights before, latest first:", ""]
             for entry in reversed(earlier):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from evaluation.formatting import format_interval, format_number
+from evaluation.html_page import render_html
 
 
 @dataclass(frozen=True)
@@ -43,18 +42,5 @@ class Picture:
 
 
 def render_page(template: str, **values: Any) -> str:
-    """A page from `templates/<template>` with the shared style; numbers are written by `evaluation.formatting`."""
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-    from markupsafe import Markup
-
-    folder = resources.files("evaluation") / "templates"
-
-    def load(name: str) -> str:
-        return (folder / name).read_text(encoding="utf-8")
-
-    environment = Environment(
-        loader=FunctionLoader(load), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": format_number, "interval": format_interval, "markup": Markup}
-    style = Markup(load("report.css.j2") + load("gallery.css.j2"))
-    return environment.get_template(template).render(style=style, **values)
+    """A page from `templates/<template>` with the shared style and that of galleries."""
+    return render_html("evaluation", template, styles=("gallery.css.j2",), **values)

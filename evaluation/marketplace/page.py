@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from evaluation.formatting import format_interval, format_number
+from evaluation.html_page import render_html
 from evaluation.marketplace.lift_figure import lift_figure
 from evaluation.marketplace.policies_figure import policies_figure
-from evaluation.metrics_json import write_whole
+from evaluation.metrics_json import records_table, write_whole
 
 
 def render_simulation(metrics: Mapping[str, Any]) -> str:
@@ -25,22 +24,17 @@ def render_simulation(metrics: Mapping[str, Any]) -> str:
     Returns:
         One HTML document.
     """
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    style = (resources.files("evaluation") / "templates" / "report.css.j2").read_text(encoding="utf-8")
-    template = (resources.files("evaluation.marketplace") / "templates" / "simulation.html.j2").read_text("utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": format_number, "interval": format_interval}
     experiments = [
         {**e, "figure": Markup(lift_figure(_numbers(e["lifts"]), name=f"lifts{i}")), "lines": _by_head(e["lifts"])}
         for i, e in enumerate(metrics.get("experiments", []))
     ]
     policies = metrics.get("policies", [])
     figure = Markup(policies_figure(_numbers(policies))) if policies else None
-    return environment.from_string(template).render(
-        style=Markup(style), metrics=metrics, experiments=experiments, policies_figure=figure, policies=policies,
-        groups=metrics.get("groups", []), heads=metrics.get("heads", []),
+    return render_html(
+        "evaluation.marketplace", "simulation.html.j2", metrics=metrics, experiments=experiments,
+        policies_figure=figure, policies=policies, groups=metrics.get("groups", []), heads=metrics.get("heads", []),
     )  # fmt: skip
 
 
@@ -50,10 +44,7 @@ def write_simulation(path: str | Path, metrics: Mapping[str, Any]) -> Path:
 
 
 def _numbers(records: list[Mapping[str, Any]]) -> pd.DataFrame:
-    """JSON records as a table: None in a column of numbers is NaN again."""
-    table = pd.DataFrame(list(records))
-    words = ("head", "measure", "verdict", "policy")
-    return table.assign(**{name: table[name].astype(float) for name in table.columns if name not in words})
+    return records_table(records, words=("head", "measure", "verdict", "policy"))
 
 
 def _by_head(records: list[Mapping[str, Any]]) -> list[dict[str, Any]]:

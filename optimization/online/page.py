@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 
 from evaluation.comparisons import verdict
 from evaluation.estimate import normal_interval
-from evaluation.formatting import format_interval, format_number
+from evaluation.html_page import render_html
 from evaluation.metrics_json import write_whole
 from optimization.online.lift_figure import BEST, BROKEN, HOLDS, INCOMPLETE, lift_figure
 from optimization.online.store import CONTROL
@@ -31,17 +30,12 @@ def render_rounds(status: Mapping[str, Any], design: Mapping[str, Any], *, title
     Returns:
         One HTML document.
     """
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    ours, house = (resources.files(package) / "templates" for package in ("optimization.online", "evaluation"))
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": format_number, "interval": format_interval}
     lines = _lines(status, design)
-    template = environment.from_string((ours / "rounds.html.j2").read_text(encoding="utf-8"))
     best = status["best"]
-    return template.render(
-        title=title, style=Markup((house / "report.css.j2").read_text(encoding="utf-8")), status=status, design=design,
+    return render_html(
+        "optimization.online", "rounds.html.j2", title=title, status=status, design=design,
         heads=[name for name, _ in design["heads"]], lines=lines, arms=_arms(status, design), metrics=_metrics(design),
         figure=Markup(_figure(lines, design)),
         toml=None if best is None else Utility.from_mapping(best["weights"]).to_toml(),

@@ -136,9 +136,8 @@ class Rounds:
             without: Groups of the open round not to wait for: stopped early, or late. Their numbers may still be
                 ingested, and then count.
             confirm: Repeat the best weights so far in one group of a new round, for an estimate that does not owe
-                anything to their having been chosen: for the round before a decision. Not in every round: in the
-                simulated experiments of `round_model` doing so from round 3 on cost 4 % of the gain after round 3 and
-                6 % after round 5, as the model pools groups nearby, which also explore.
+                anything to their having been chosen: for the round before a decision. Not a habit of every round: in
+                simulated experiments no gain by it was shown (docs/log.md), and new groups nearby also explore.
 
         Returns:
             Columns group, round, kind ("control", "treatment" or "repeat") and one weight per head.
@@ -180,7 +179,7 @@ class Rounds:
             Columns group, metric, value, standard_error and state: "new", "known already" or "corrected".
 
         Raises:
-            InputError: everything that is wrong (see `round_metrics`); nothing is journaled then.
+            InputError: everything that is wrong (see `numbers`); nothing is journaled then.
         """
         raw = read_numbers(source)
         with self._journal() as journal:

@@ -37,7 +37,7 @@ class RoundDesign:
         baseline: The weights in production, of every head; sum |w| = total.
         metric: The metric to move.
         maximise: Upwards; else downwards.
-        constraints: What must hold of metrics, see `round_constraints`.
+        constraints: What must hold of metrics, see `constraints`.
         record: Further metrics that are taken in and shown, but decide nothing.
         groups: k, treatment groups per round beside the control group.
         bounds: (low, high) of a head's share of the total; (0, 1) where absent.

@@ -27,7 +27,7 @@ class RoundsStatus:
         waiting: Group to the metrics that the open round waits for; empty when the next round can be proposed.
         groups: Every group: group, round, kind, state ("measured", "waiting", "given up", "without control": of its
             round, so that it counts for nothing), one weight per head.
-        readings: Every number beside its round's control, see `round_model.readings`.
+        readings: Every number beside its round's control, see `model.readings`.
         arms: Every distinct weight vector with numbers, the baseline first: groups, one weight per head, lift, se, low,
             high (95 %), low_all, high_all (95 % for all comparisons together, Bonferroni), expected (the posterior
             mean), feasible, and a slack and its se per constraint. Lifts count upwards as better.

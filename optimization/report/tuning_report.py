@@ -33,14 +33,13 @@ The layout of metrics.json (every table is a list of records, every missing numb
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from evaluation.formatting import format_interval, format_number
-from evaluation.metrics_json import write_whole
+from evaluation.html_page import render_html
+from evaluation.metrics_json import records_table, write_whole
 from evaluation.report import Figure
 from optimization.report.convergence_figure import convergence_figure
 from optimization.report.pareto_figure import pareto_figure
@@ -135,19 +134,16 @@ def render_tuning_report(
     Raises:
         ValueError: metrics of another report.
     """
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
     if metrics.get("report") != "tuning":
         raise ValueError(f"`metrics` must be those of a tuning study, got report {metrics.get('report')!r}")
-    ours, house = (resources.files(package) / "templates" for package in ("optimization.report", "evaluation"))
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": format_number, "interval": format_interval}
     drawn = tuning_figures(metrics) if figures is None else list(figures)
-    style = (house / "report.css.j2").read_text(encoding="utf-8") + (ours / "tuning.css.j2").read_text(encoding="utf-8")
-    return environment.from_string((ours / "tuning.html.j2").read_text(encoding="utf-8")).render(
+    return render_html(
+        "optimization.report",
+        "tuning.html.j2",
+        styles=("tuning.css.j2",),
         title=title,
-        style=Markup(style),
         metrics=metrics,
         heads=list(metrics["signs"]),
         ceilings=_ceilings(metrics),
@@ -172,9 +168,7 @@ def write_tuning_report(
 
 
 def _table(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """JSON records as a table: None in a column of numbers is NaN again."""
-    table = pd.DataFrame(list(records))
-    return table.assign(**{name: table[name].astype(float) for name in table.columns if name not in WORDS})
+    return records_table(records, words=WORDS)
 
 
 def _ceilings(metrics: Mapping[str, Any]) -> list[str]:

@@ -192,6 +192,7 @@ def without_positives(world: Path, folder: Path, head: str) -> Path:
         (["--maximise", "click", "--bound", "save=0.5"], ["head=low:high", "save=0.5"]),
         (["--maximise", "click", "--baseline", "click=0.5,save=0.5"], ["closeup", "long_click"]),
         (["--maximise", "click", "--keep", "much"], ["--keep", "much"]),
+        (["--maximise", "click=1,click=2"], ["--maximise", "`click` twice"]),
         (["--maximise", "click", "--keep", "save=0.9", "--keep", "save=0.8"], ["`save`", "save=0.9 and save=0.8"]),
         (["--maximise", "click", "--keep", "0.9", "--keep", "0.8"], ["every other head", "0.9 and 0.8"]),
         (["--maximise", "click", "--bound", "save=0:1", "--bound", "save=0:0.5"], ["save=0:1 and save=0:0.5"]),

@@ -187,3 +187,13 @@ def test_an_unwanted_head_has_a_ceiling() -> None:
     rising = rails(baseline=weights, floors={"hide": 1.0})
     assert rules(rising.violations(BASELINE, rows)) == [("S3-S5", "hide")]
     assert rails(baseline=weights, floors={"hide": base / value * (1 + 1e-6)}).violations(BASELINE, rows) == []
+
+
+def test_a_floor_that_is_none_is_said_in_a_sentence() -> None:
+    with pytest.raises(InputError) as caught:
+        rails(floors={"click": 0.0, "hide": -1.0})
+    said = [fault.message for fault in caught.value.faults]
+    assert said == [
+        "`floors`: the share of the baseline that `click` must keep must be finite and > 0",
+        "`floors`: the share of the baseline that `hide` may reach must be finite and > 0",
+    ]
