@@ -4,6 +4,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin
 DATA ?= ../shared/data/trivago_impressions
 BENCHMARKS ?= ../shared/benchmarks
+SLICES := --slice platform --slice device --slice position
 
 .PHONY: install demo test lint trivago trivago-weights trivago-compare correction benchmark galleries-probe clean
 
@@ -34,6 +35,14 @@ trivago: install  ## the real hotel log: prepare, fit, score, evaluate (DATA=fol
 	$(RUN)/galleryrank evaluate runs/trivago/run
 	$(RUN)/galleryrank evaluate runs/trivago/run --logged-position --out runs/trivago/logged
 
+trivago-slices: trivago  ## by platform, device and position; LightGBM as production; refits by platform (docs/trivago.md)
+	$(RUN)/galleryrank evaluate runs/trivago/run $(SLICES)
+	$(RUN)/galleryrank evaluate runs/trivago/run --against runs/trivago/run/baselines/lightgbm $(SLICES) \
+		--out runs/trivago/gate --junit runs/trivago/gate/gate.xml || test $$? -eq 3
+	test -d runs/trivago/platform/model || $(RUN)/galleryrank fit runs/trivago/data \
+		--config examples/trivago/config.toml --set refit_by=platform --out runs/trivago/platform
+	$(RUN)/galleryrank evaluate runs/trivago/platform $(SLICES)
+
 trivago-weights: trivago  ## utility weights on the hotel log, from one person's guess (docs/tuning.md)
 	$(RUN)/galleryrank tune runs/trivago/run --out runs/trivago/weights --maximise click --keep 0.95 \
 		--baseline click=0.3,closeup=0.15,detail=0.15,deals=0.2,reclick=0.1,searched=0.1
@@ -44,6 +53,23 @@ trivago-compare: trivago  ## five seeds against LightGBM, sampled against all ne
 correction: install  ## what each correction recovers where the truth is known (docs/correction.md)
 	$(RUN)/python examples/correction/simulation.py
 	$(RUN)/python examples/correction/marketplace.py
+
+.PHONY: trivago-slices evaluation counterfactual segments benchmark-evaluation
+
+evaluation: install  ## coverage of intervals, errors of the gate, size of the calibration test (docs/evaluation.md)
+	$(RUN)/python examples/evaluation/interval_coverage.py
+	$(RUN)/python examples/evaluation/gate_study.py
+	$(RUN)/python examples/evaluation/calibration_study.py
+
+counterfactual: install  ## estimators from logged propensities against the truth (docs/counterfactual.md)
+	$(RUN)/python examples/evaluation/counterfactual.py
+
+segments: install  ## one refit for all, one each, shrunk ones, truth known (docs/correction.md)
+	$(RUN)/python examples/correction/segments.py
+
+benchmark-evaluation: install  ## a whole report, and metrics per request beside their peers (docs/benchmarks.md)
+	$(RUN)/python benchmarks/evaluation_report.py
+	$(RUN)/python benchmarks/request_metrics.py
 
 .PHONY: tuning rounds benchmark-tuning
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from evaluation.checks import FloatArray, IntArray
+from evaluation.freedom import variance_freedom
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,21 @@ class Clusters:
         return np.asarray(np.bincount(self.codes, weights=values, minlength=self.count))
 
 
-def clustered_standard_error(
+class ClusteredError(NamedTuple):
+    """A standard error, and how well it is known.
+
+    Attributes:
+        standard_error: SE >= 0; NaN where it is undefined.
+        freedom: Degrees of freedom of SE^2, for Student's quantile; see `evaluation.freedom`.
+    """
+
+    standard_error: float
+    freedom: float
+
+
+def clustered_error(
     influence: npt.ArrayLike, groups: npt.ArrayLike | Clusters, weights: npt.ArrayLike | None = None
-) -> float:
+) -> ClusteredError:
     """The standard error of a metric from its rows' influences: SE^2 = sum over requests of (sum of influence)^2.
 
     Args:
@@ -66,11 +80,12 @@ def clustered_standard_error(
         weights: `(N,)` row weights, only to see which requests count at all.
 
     Returns:
-        The standard error; NaN where the influence is undefined, or where fewer than two requests carry weight
-        (the sum over a single request is always 0, which would read as certainty).
+        The standard error and its degrees of freedom. Both NaN where the influence is undefined, or where fewer than
+        two requests carry weight (the sum over a single request is always 0, which would read as certainty).
 
-    >>> round(clustered_standard_error([0.1, 0.1, -0.2], [1, 1, 2]), 4)
-    0.2828
+    >>> error, freedom = clustered_error([0.1, 0.1, -0.2], [1, 1, 2])
+    >>> round(error, 4), round(freedom, 4)
+    (0.2828, 2.0)
     """
     values = np.asarray(influence, dtype=np.float64)
     clusters = Clusters.of(groups, len(values))
@@ -78,6 +93,18 @@ def clustered_standard_error(
         active = clusters.count
     else:
         active = int(np.count_nonzero(clusters.sums(np.asarray(weights, dtype=np.float64))))
-    if active < 2:
-        return float("nan")
-    return float(np.sqrt(np.sum(clusters.sums(values) ** 2)))
+    sums = clusters.sums(values)
+    if active < 2 or np.isnan(sums).any():
+        return ClusteredError(float("nan"), float("nan"))
+    return ClusteredError(float(np.sqrt(np.sum(sums**2))), variance_freedom(sums))
+
+
+def clustered_standard_error(
+    influence: npt.ArrayLike, groups: npt.ArrayLike | Clusters, weights: npt.ArrayLike | None = None
+) -> float:
+    """The standard error alone of `clustered_error`.
+
+    >>> round(clustered_standard_error([0.1, 0.1, -0.2], [1, 1, 2]), 4)
+    0.2828
+    """
+    return clustered_error(influence, groups, weights).standard_error

@@ -36,6 +36,9 @@ def brier_decomposition(
     With c the isotonic (pool-adjacent-violators) fit and b the base rate: MCB = S(p) - S(c), DSC = S(b) - S(c),
     UNC = S(b). Exact, no bins to choose: uniform bins at low base rates err by many times the true term.
 
+    The terms have no interval on purpose: c is fitted to the same rows, so MCB is above 0 for a calibrated model too,
+    and an interval around it never covers the truth. Whether MCB is more than chance is what `calibration_test` says.
+
     Args:
         labels: `(N,)` 0 or 1.
         probabilities: `(N,)` within [0, 1].
@@ -65,4 +68,6 @@ def brier_decomposition(
     score = float(w @ (p - y) ** 2) / total
     recalibrated = float(w @ (fitted - y) ** 2) / total
     uncertainty = float(w @ (base - y) ** 2) / total
+    # the fit is at least as good as p and as b; rounding alone could say otherwise
+    recalibrated = min(recalibrated, score, uncertainty)
     return BrierDecomposition(score, score - recalibrated, uncertainty - recalibrated, uncertainty)

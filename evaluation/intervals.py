@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import numpy.typing as npt
 
 from evaluation.auc import auc_influence
 from evaluation.average_precision import ap_influence
 from evaluation.checks import FloatArray, weight_vector
-from evaluation.clusters import clustered_standard_error
+from evaluation.clusters import Clusters, clustered_standard_error
 from evaluation.proper_scores import brier_influence, log_loss_influence, normalised_entropy_influence, ratio_influence
 
 Influence = Callable[[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike | None], tuple[float, FloatArray]]
@@ -134,6 +135,64 @@ def paired_log_loss_difference(
     (0.0, 0.0)
     """
     return _paired(log_loss_influence, labels, probabilities_a, probabilities_b, groups, weights)
+
+
+def paired_brier_difference(
+    labels: npt.ArrayLike,
+    probabilities_a: npt.ArrayLike,
+    probabilities_b: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+) -> tuple[float, float]:
+    """Brier(a) - Brier(b) over the same rows and its standard error clustered by `groups`; below 0, a is better.
+
+    >>> difference, error = paired_brier_difference([1, 0], [0.5, 0.5], [0.75, 0.25], [1, 2])
+    >>> difference, error
+    (0.1875, 0.0)
+    """
+    return _paired(brier_influence, labels, probabilities_a, probabilities_b, groups, weights)
+
+
+def paired_ratio_difference(
+    labels: npt.ArrayLike,
+    probabilities_a: npt.ArrayLike,
+    probabilities_b: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+) -> tuple[float, float]:
+    """Predicted / observed of a less that of b over the same rows, and its standard error clustered by `groups`.
+
+    Which of the two is nearer to 1 is another question: `evaluation.comparison.compare` answers it.
+
+    >>> paired_ratio_difference([1, 0], [0.5, 0.5], [0.25, 0.25], [1, 2])
+    (0.5, 0.3535533905932738)
+    """
+    return _paired(ratio_influence, labels, probabilities_a, probabilities_b, groups, weights)
+
+
+def paired_request_difference(
+    metric: str,
+    labels: npt.ArrayLike,
+    scores_a: npt.ArrayLike,
+    scores_b: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+) -> tuple[float, float]:
+    """A per-request metric ("ndcg@10", "mrr", "gauc", ...) of a less that of b over the same rows, and its error.
+
+    The error is NaN where fewer than two requests have a positive row.
+
+    >>> difference, error = paired_request_difference("mrr", [1, 0, 0, 1], [2, 1, 2, 1], [1, 2, 2, 1], [7, 7, 8, 8])
+    >>> difference, round(error, 4)
+    (0.25, 0.1768)
+    """
+    from evaluation.per_request import request_influences  # it has intervals of its own, made of this package's parts
+
+    clusters = Clusters.of(groups)
+    value_a, influence_a = request_influences(metric, labels, scores_a, clusters, weights)
+    value_b, influence_b = request_influences(metric, labels, scores_b, clusters, weights)
+    engaged = clusters.sums(np.nan_to_num(np.asarray(labels, np.float64)) * weight_vector(weights, len(clusters.codes)))
+    return value_a - value_b, clustered_standard_error(influence_a - influence_b, np.arange(clusters.count), engaged)
 
 
 def _interval(

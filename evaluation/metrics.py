@@ -9,21 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from evaluation.auc import auc_influence_on_order
-from evaluation.average_precision import ap_influence_on_order
 from evaluation.checks import FloatArray, head_names, label_matrix, probability_matrix, weight_vector
-from evaluation.clusters import Clusters, clustered_standard_error
+from evaluation.clusters import ClusteredError, Clusters
 from evaluation.estimate import Estimate
-from evaluation.ordering import ScoreOrder
-from evaluation.proper_scores import (
-    Influenced,
-    brier_influence,
-    log_loss_influence,
-    machine_epsilon,
-    mean_influence,
-    normalised_entropy_influence,
-    ratio_influence,
-)
+from evaluation.proper_scores import machine_epsilon
+from evaluation.slicing.sliced_influences import HeadScores, Influences, SlicePairs
 
 METRICS = ("base_rate", "ap", "auc", "log_loss", "normalised_entropy", "brier", "ratio")
 FEW_POSITIVES = 30  # below it the normal approximation of AP's error is rough
@@ -108,53 +98,53 @@ def all_heads(
     epsilon = machine_epsilon(probabilities)
     p = probability_matrix("probabilities", probabilities, y.shape)
     w = weight_vector(weights, len(y))
-    clusters = Clusters.of(groups, len(y))
+    pairs = SlicePairs.whole(Clusters.of(groups, len(y)))
     return [
-        _one_head(name, y[:, column], p[:, column], w, clusters, epsilon)
+        _one_head(name, y[:, column], p[:, column], w, pairs, epsilon)
         for column, name in enumerate(head_names(names, y.shape[1]))
     ]
 
 
 def _one_head(
-    name: str, labels: FloatArray, probabilities: FloatArray, weights: FloatArray, clusters: Clusters, epsilon: float
+    name: str, labels: FloatArray, probabilities: FloatArray, weights: FloatArray, pairs: SlicePairs, epsilon: float
 ) -> HeadMetrics:
-    observed = ~np.isnan(labels)
-    # leaving rows out would need new request codes: a weight of 0 says the same to every metric
-    y, w = np.where(observed, labels, 0.0), weights * observed
-    requests = int(np.count_nonzero(clusters.sums(w)))
+    # leaving rows without a label out would need new request codes: their weight of 0 says the same to every metric
+    scored = HeadScores(labels, probabilities, weights, epsilon=epsilon)
+    y, w = scored.labels, scored.weights
+    mass = pairs.sums(w)
+    requests = int(np.count_nonzero(mass))
+    found = {"base_rate": _base_rate(pairs.sums(w * y), mass), **scored.influences(METRICS[1:], pairs)}
     why_not = undefined_reasons(y, w)
-    order = ScoreOrder.of(probabilities)
-    # the type's epsilon is lost in float64: clip here, so that log loss finds nothing left to clip
-    clipped = np.clip(probabilities, epsilon, 1.0 - epsilon)
-    influenced: dict[str, Influenced] = {
-        "base_rate": mean_influence(y, w),
-        "ap": ap_influence_on_order(order, y, w),
-        "auc": auc_influence_on_order(order, y, w),
-        "log_loss": log_loss_influence(y, clipped, w),
-        "normalised_entropy": normalised_entropy_influence(y, clipped, w),
-        "brier": brier_influence(y, probabilities, w),
-        "ratio": ratio_influence(y, probabilities, w),
-    }
-    estimates = {
-        metric: make_estimate(metric, value, clustered_standard_error(influence, clusters, w), why_not.get(metric))
-        for metric, (value, influence) in influenced.items()
-    }
+    estimates = {}
+    for metric in METRICS:
+        values, influence = found[metric]
+        error = float(pairs.errors(influence)[0]) if requests > 1 else float("nan")
+        known = ClusteredError(error, float(pairs.freedom(influence)[0]))
+        estimates[metric] = make_estimate(metric, float(values[0]), known, why_not.get(metric))
     positives = int(np.count_nonzero(y * w))
     few = 0 < positives < FEW_POSITIVES
     caution = f"only {positives} positive row(s): the intervals are rough" if few else None
-    return HeadMetrics(name, int(observed.sum()), positives, requests, estimates, caution)
+    return HeadMetrics(name, int(np.count_nonzero(~np.isnan(labels))), positives, requests, estimates, caution)
 
 
-def make_estimate(metric: str, value: float, standard_error: float, reason: str | None = None) -> Estimate:
+def _base_rate(positives: FloatArray, mass: FloatArray) -> Influences:
+    """The base rate `(1,)` and its influences `(R,)`, from the sums per request."""
+    total = float(mass.sum())
+    if total <= 0.0:
+        return np.full(1, np.nan), np.zeros(len(mass))
+    rate = float(positives.sum()) / total
+    return np.full(1, rate), (positives - rate * mass) / total
+
+
+def make_estimate(metric: str, value: float, error: ClusteredError, reason: str | None = None) -> Estimate:
     """The metric's interval on the scale that suits it, with the reason where something is undefined."""
     if reason is not None:
         return Estimate.missing(reason)
-    one_request = "fewer than two requests: no interval" if np.isnan(standard_error) else None
+    one_request = "fewer than two requests: no interval" if np.isnan(error.standard_error) else None
     if metric == "ratio":
-        return Estimate.log(value, standard_error, reason=one_request)
-    if metric in ("log_loss", "normalised_entropy"):
-        return Estimate.linear(value, standard_error, bounds=(0.0, np.inf), reason=one_request)
-    return Estimate.linear(value, standard_error, bounds=(0.0, 1.0), reason=one_request)
+        return Estimate.log(value, *error, reason=one_request)
+    highest = np.inf if metric in ("log_loss", "normalised_entropy") else 1.0
+    return Estimate.linear(value, *error, bounds=(0.0, highest), reason=one_request)
 
 
 def undefined_reasons(labels: FloatArray, weights: FloatArray) -> dict[str, str]:

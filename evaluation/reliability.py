@@ -12,6 +12,7 @@ import pandas as pd
 from evaluation.checks import FloatArray, float_array, score_vector, weight_vector
 from evaluation.clusters import Clusters, clustered_standard_error
 from evaluation.estimate import Z95, normal_interval
+from evaluation.freedom import t_quantile, variance_freedom
 from evaluation.ordering import mass_position
 from evaluation.proper_scores import mean_influence
 
@@ -42,7 +43,9 @@ def reliability_table(
         One row per bin, ascending: bin, low and high (range of the predictions), predicted, observed (weighted
         means), observed_low, observed_high (95 %), rows, positives (rows with a positive label), weight, share.
         The band of 0/1 labels is Wilson's with the clustered effective number of rows, so it stays inside [0, 1] and
-        is wide where nothing was observed; of other outcomes the clustered normal one.
+        is wide where nothing was observed, and Student's quantile for what is known of that number; of other outcomes
+        it is the clustered normal one. Over calibrated simulations it covers the truth in 95 % of bins or more (see
+        `examples/evaluation/calibration_study.py`).
 
     Raises:
         ValueError: NaN predictions, infinite outcomes, negative weights, no weight at all, fewer than 1 bin.
@@ -153,16 +156,21 @@ def expected_calibration_error(table: pd.DataFrame) -> float:
     return float(table["share"].to_numpy(float) @ gap)
 
 
-def wilson_interval(rate: float, size: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a rate seen on `size` (effective) independent rows.
+def wilson_interval(rate: float, size: float, quantile: float = Z95) -> tuple[float, float]:
+    """Wilson's 95 % interval of a rate seen on `size` (effective) independent rows [Wilson 1927].
+
+    Args:
+        rate: The share seen, within [0, 1].
+        size: Independent rows, > 0.
+        quantile: What stands for 1.96 where `size` is itself an estimate: Student's quantile.
 
     >>> low, high = wilson_interval(0.0, 100.0)
     >>> low, round(high, 4)
     (0.0, 0.037)
     """
-    shrink = 1.0 + Z95**2 / size
-    centre = (rate + Z95**2 / (2.0 * size)) / shrink
-    half = Z95 / shrink * math.sqrt(rate * (1.0 - rate) / size + Z95**2 / (4.0 * size**2))
+    shrink = 1.0 + quantile**2 / size
+    centre = (rate + quantile**2 / (2.0 * size)) / shrink
+    half = quantile / shrink * math.sqrt(rate * (1.0 - rate) / size + quantile**2 / (4.0 * size**2))
     # at 0 and 1 the bound is exact; the arithmetic above leaves 1e-19 there
     return (0.0 if rate == 0.0 else max(centre - half, 0.0)), (1.0 if rate == 1.0 else min(centre + half, 1.0))
 
@@ -184,4 +192,5 @@ def _band(
         # the design effect of clusters and weights; never above the rows there were before sampling, which an error
         # that is small by chance would claim
         size = min(observed * (1.0 - observed) / error**2, float(weights.sum() / weights.min()))
+        return (observed, *wilson_interval(observed, size, t_quantile(variance_freedom(clusters.sums(influence)))))
     return (observed, *wilson_interval(observed, size))

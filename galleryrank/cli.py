@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from _galleryrank_siblings import require_siblings
-from galleryrank import cli_galleries, cli_simulate, cli_weights
-from galleryrank.cli_options import Device, Format, Logged, Out, Quiet
+from galleryrank import cli_evaluate, cli_explore, cli_galleries, cli_simulate, cli_weights
+from galleryrank.cli_options import Device, Logged, Out, Quiet
 from galleryrank.exits import run
 
 app = typer.Typer(
@@ -76,25 +76,9 @@ def score(
     score_log(model, log, out, utility, logged_position, precision, quiet, vectors)
 
 
-@app.command(epilog="Example: galleryrank evaluate runs/a --role test")
-def evaluate(
-    run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="a run directory made by fit")],
-    data: Annotated[Path | None, typer.Option("--data", help="another dataset.toml; default: the run's own")] = None,
-    role: Annotated[str, typer.Option("--role", help="calibrate, tune or test rows (train rows are refused)")] = "test",
-    utility: Annotated[str | None, typer.Option("--utility", help="other weights: click=1,long_click=2")] = None,
-    logged_position: Logged = False,
-    out: Annotated[Path | None, typer.Option("--out", help="where to write; default: the run directory")] = None,
-    format: Format = "text",
-    vectors: Annotated[Path | None, typer.Option("--vectors", help="item vectors instead of [files].vectors")] = None,
-    quiet: Quiet = False,
-) -> None:
-    """Measure a run on held-out rows: metrics.json with intervals, and a self-contained report.html."""
-    from galleryrank.evaluate import evaluate_run
-
-    evaluate_run(run_directory, data, role, utility, logged_position, out, format, quiet, vectors)
-
-
+app.add_typer(cli_evaluate.app)
 app.add_typer(cli_weights.app)
+app.add_typer(cli_explore.app)
 app.add_typer(cli_weights.rounds, name="rounds")
 app.add_typer(cli_simulate.simulate, name="simulate")
 app.add_typer(cli_galleries.app)

@@ -17,6 +17,7 @@ from features.gallery import EncoderConfig, GalleryData, GalleryEncoder, open_ph
 from galleryrank.console import Log
 from galleryrank.embed import embed_into, open_run
 from galleryrank.evaluate import evaluate_into
+from galleryrank.explore import explore_into
 from galleryrank.fit import fit_into
 from galleryrank.gallery_run import GalleryRun
 from galleryrank.run_directory import RunDirectory
@@ -37,7 +38,7 @@ PROPOSALS = 5  # of Bayesian optimisation
 
 
 def run_demo(out: Path, seed: int, quiet: bool) -> None:
-    """Generate, embed the photos, fit, score, evaluate, tune; print what was corrected against the truth."""
+    """Generate, embed the photos, fit, score, evaluate, tune, explore; print what was corrected against the truth."""
     say = Log(quiet)
     run = RunDirectory(out)
     if run.record_file.is_file():
@@ -59,6 +60,7 @@ def run_demo(out: Path, seed: int, quiet: bool) -> None:
     say(f"scored {rows:,} rows -> {scores}")
     evaluate_into(run, ranker, dataset, "test", False, out, say)
     tune_demo(ranker, dataset, out / "weights", seed, say)
+    explore_into(ranker, dataset, "test", out / "weights", out / "explore.html", say)
     _truth(ranker, dataset, out, say)
     _one_request(ranker, dataset, say)
 
@@ -142,7 +144,8 @@ def _truth(ranker: Ranker, dataset: Dataset, out: Path, say: Log) -> None:
     logits = ranker.scorer.logits(log.inputs)
     rate = training_rate(ranker.schema, ranker.config, log)
     means = {
-        stage: np.exp(ranker.log_probabilities(logits, rate, stage, logged_position=True)).mean(0) for stage in STAGES
+        stage: np.exp(ranker.log_probabilities(logits, rate, stage, logged_position=True, inputs=log.inputs)).mean(0)
+        for stage in STAGES
     }
     table: dict[str, dict[str, float]] = {
         head: {stage: float(mean[j]) for stage, mean in means.items()}

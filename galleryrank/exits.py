@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from _galleryrank_siblings import HiddenPackageError
 
@@ -54,6 +57,17 @@ def run(command: Callable[[], int | None]) -> int:
         traceback.print_exc()
         _say("internal error: this is a fault of galleryrank, not of your input")
         return INTERNAL_ERROR
+
+
+def print_data(data: Any) -> None:
+    """JSON on stdout, whatever its reader does: a closed pipe (`| head`) must not turn a regression into a pass."""
+    try:
+        print(json.dumps(data, indent=1, allow_nan=False), flush=True)
+    except BrokenPipeError:
+        # what is left in the buffer would fail again when Python ends, with an exit code of its own
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _say(text: str) -> None:

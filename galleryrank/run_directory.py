@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -106,12 +106,15 @@ class RunDirectory:
             raise InputError(Fault("the run's data set is no longer there: name it by --data", path))
         return Dataset.open(path, vectors=record.get("vectors") if vectors is None else vectors)
 
-    def refuse_seen_rows(self, dataset: Dataset, role: str) -> None:
+    def refuse_seen_rows(self, dataset: Dataset, role: str, *, baseline: bool = False) -> None:
         """InputError if rows of `role` may have trained the model.
 
         A file that was there at the fit keeps its roles under the same description; by time its roles also depend on
         the other files. The rows themselves are looked at too, as a file may have been written anew: a sample of the
         training rows is in the record, and more than a twentieth of it among the role's rows is no coincidence.
+
+        A `baseline` may well have been fitted on less of the log, or with fewer of its columns, than the model that is
+        to replace it. Where its description differs, the sample alone decides, and one row of it is too many.
         """
         record = self.read()
         hashes = dataset.data_hash(dataset.impression_files)
@@ -122,10 +125,11 @@ class RunDirectory:
         seen = bool(set(hashes.values()) & set(then.values())) or str(dataset.path.resolve()) == record["dataset"]
         known = np.array([int(h, 16) for h in record["training_sample"]], dtype=np.uint64)
         share = float(np.isin(known, row_hashes(dataset, role)).mean()) if len(known) else 0.0
-        if (seen and changed) or share > SEEN_SHARE:
+        if share > SEEN_SHARE or (seen and changed and (share > 0.0 or not baseline)):
+            whose = f"the baseline {self.path}" if baseline else "the model"
             raise InputError(
                 Fault(
-                    f"is not described or split as when the model was fitted: its {role} rows may have been trained on "
+                    f"is not described or split as when {whose} was fitted: its {role} rows may have been trained on "
                     f"({share:.0%} of a sample of the training rows are among them). Restore it, or fit again",
                     file=dataset.path,
                 )
@@ -146,7 +150,7 @@ def _role_part(schema: dict[str, Any]) -> dict[str, Any]:
     return {"split": schema.get("split"), "columns": columns, "policy": schema.get("policy")}
 
 
-def replaced_vectors(dataset: Dataset) -> str | bool | None:
+def replaced_vectors(dataset: Dataset) -> str | Literal[False] | None:
     """What a record says of the vectors that a data set was opened with: a file, false (none) or null (its own)."""
     replaced = dataset.replaced_vectors
     return str(replaced.resolve()) if isinstance(replaced, Path) else replaced

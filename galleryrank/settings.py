@@ -28,8 +28,8 @@ class RunConfig(RankerConfig):
         """A baseline's configuration: the same data, seed and settings, another model or objective."""
         changes: dict[Baseline, dict[str, Any]] = {
             "lightgbm": {"model": "lightgbm", "objective": "multi_head"},
-            "importance": {"model": "network", "objective": "importance", "utility": {}},
-            "importance_lightgbm": {"model": "lightgbm", "objective": "importance", "utility": {}},
+            "importance": {"model": "network", "objective": "importance", "utility": {}, "refit_by": None},
+            "importance_lightgbm": {"model": "lightgbm", "objective": "importance", "utility": {}, "refit_by": None},
         }
         return self.ranker().model_copy(update=changes[name])
 

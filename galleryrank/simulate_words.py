@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from evaluation.comparisons import UNDECIDED, verdict
+from evaluation.comparison.paired import UNDECIDED, verdict
 from evaluation.formatting import format_interval, format_number
 from evaluation.marketplace.lifts import MEASURES, lift_sentences
 from galleryrank.console import Log

@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation import Clusters, check_role
-from evaluation.measuring import with_own_vectors
+from evaluation.measured.ranker_scores import with_own_vectors
+from evaluation.measured.score_file import read_scores
+from evaluation.measured.scored_log import ScoredLog
 from features import Dataset, InputError, encode_log
 from optimization.score_checks import checked_scores
-from optimization.score_file import read_scores
 from ranking import Ranker
 from ranking.rates import training_rate
 
@@ -123,7 +124,7 @@ class ScoreTable:
             raise InputError(f"role {role!r} has no rows: change [split] in dataset.toml")
         rate = training_rate(ranker.schema, ranker.config, log)
         logits = ranker.scorer.logits(log.inputs)
-        p = np.exp(ranker.log_probabilities(logits, rate, logged_position=logged_position))[:, :-1]
+        p = np.exp(ranker.log_probabilities(logits, rate, logged_position=logged_position, inputs=log.inputs))[:, :-1]
         # a description may list the heads in another order than the model
         order = [dataset.schema.head_names.index(head) for head in ranker.heads]
         return cls.of(
@@ -153,13 +154,10 @@ class ScoreTable:
 
         >>> table = ScoreTable.from_scores("scores.parquet", dataset, "tune")                    # doctest: +SKIP
         """
-        check_role(role)
-        name = f"{role} rows of {dataset.schema.name}"
-        found = read_scores(Path(path), dataset, role)
-        heads = dataset.schema.head_names
-        signs = [dataset.schema.heads[head].sign for head in heads]
-        weights = 1.0 / found.keep_prob.astype(np.float64)
-        return cls.of(found.probabilities, found.labels, found.requests, heads, signs, weights, name)
+        log = ScoredLog.read(dataset, role)
+        found = read_scores(Path(path), dataset, log)
+        signs = [dataset.schema.heads[head].sign for head in log.heads]
+        return cls.of(found.probabilities, log.labels, log.requests, log.heads, signs, log.weights, log.name)
 
     @property
     def rows(self) -> int:

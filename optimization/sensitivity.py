@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from evaluation.comparisons import verdict
+from evaluation.comparison.paired import verdict
 from evaluation.estimate import normal_interval
 from optimization.objective.metrics import make_metric
 from optimization.weight_diff import weight_vector

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.checks import FloatArray
-from evaluation.comparisons import verdict
+from evaluation.comparison.paired import verdict
 from evaluation.estimate import Estimate, normal_interval
 from evaluation.metrics_json import jsonable
 from features import Fault, raise_faults

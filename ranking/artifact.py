@@ -5,7 +5,7 @@
     booster_NODE.txt     LightGBM models, one per node (in place of network weights)
     config.json          versions, seeds, schema, heads in order, sampling, embedding fingerprints, hashes of the data
     encoders.json        vocabularies and scales that are not arrays
-    calibration.json     the refits
+    calibration.json     the refits, with their offsets per segment
     utility.json         the weights of the mix
     metrics.json         how training went
     README.md            the model card
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from features import Encoders, Fault, Schema, raise_faults
+from features import Encoders, Fault, InputError, Schema, raise_faults
 from features.artifact import (
     MANIFEST,
     check_directory,
@@ -39,10 +39,12 @@ from ranking.heads import HeadTree
 from ranking.network import RankingNetwork, aligned, item_vectors
 from ranking.ranker import SCORE, Ranker
 from ranking.scorer import NetworkScorer, Scorer
+from ranking.segments import segment_values
 from ranking.utility import Utility
 from ranking.vectors import describe_vectors
 
-FORMAT = 2  # 1 had no `vector_scale` and one tree column less for a query
+FORMAT = 3  # 1 had no `vector_scale` and one tree column less for a query; 2 had no `refit_by`
+READ = (2, FORMAT)  # a format 2 is a format 3 without segments
 TENSORS = "model.safetensors"
 DOCUMENTS = (TENSORS, "config.json", "encoders.json", "calibration.json", "utility.json", "metrics.json", "README.md")
 NETWORK, ENCODERS = "network.", "encoders."
@@ -86,7 +88,8 @@ def save_ranker(ranker: Ranker, directory: Path) -> Path:
 
 def load_ranker(directory: Path, device: str) -> Ranker:
     """Read and check a model directory; every fault that can be seen at once is reported at once."""
-    check_directory(directory, "model directory", {"format": FORMAT}, DOCUMENTS, more=True)  # more: boosters
+    head = {"format": _format(directory)}
+    check_directory(directory, "model directory", head, DOCUMENTS, more=True)  # more: boosters
     config_json = read_json(directory / "config.json")
     schema, config = Schema.from_dict(config_json["schema"]), RankerConfig(**config_json["config"])
     heads = config_json["heads"]
@@ -110,14 +113,14 @@ def load_ranker(directory: Path, device: str) -> Ranker:
         ]
         raise_faults(missing)
         scorer = BoostedScorer([lightgbm.Booster(model_file=str(f)) for f in files], encoders)
-    calibration, utility = (read_json(directory / f"{name}.json") for name in ("calibration", "utility"))
+    utility = read_json(directory / "utility.json")
     return Ranker(
         schema=schema,
         config=config,
         encoders=encoders,
         scorer=scorer,
         tree=tree,
-        calibration=Calibration.from_dict(calibration, _nodes(tree)) if calibration else None,
+        calibration=_calibration(directory / "calibration.json", tree, encoders, config.refit_by),
         utility=Utility.from_dict(utility) if utility else None,
         info=config_json["info"] | {"history": read_json(directory / "metrics.json")["training"]},
     )
@@ -125,6 +128,29 @@ def load_ranker(directory: Path, device: str) -> Ranker:
 
 def _nodes(tree: HeadTree | None) -> tuple[str, ...]:
     return tree.nodes if tree else (SCORE,)
+
+
+def _format(directory: Path) -> int:
+    """The format of a model directory; refused unless this version reads it."""
+    path = directory / MANIFEST
+    if not path.is_file():
+        return FORMAT  # what is missing is said by `check_directory`
+    manifest = content if isinstance(content := read_json(path), dict) else {}
+    found = manifest.get("format")
+    if found not in READ and "kind" not in manifest:  # another kind of directory counts its formats by itself
+        raise InputError(Fault(f"this version reads formats {' and '.join(map(str, READ))} only", path, value=found))
+    return found if found in READ else FORMAT
+
+
+def _calibration(path: Path, tree: HeadTree | None, encoders: Encoders, by: str | None) -> Calibration | None:
+    content = read_json(path)
+    if tree is None:
+        return None
+    try:
+        values = () if by is None else segment_values(encoders, by)
+        return Calibration.from_dict(content, tree.nodes, by, values)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(Fault(f"does not hold the refits of this model: {error}", path)) from error
 
 
 def _network_scorer(

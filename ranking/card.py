@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from ranking.calibration import SegmentRefits
 from ranking.ranker import UTILITY_HISTORY, Ranker
 from ranking.vectors import SHOWN, coverage_text, describe_vectors
 
@@ -21,6 +22,8 @@ def model_card(ranker: Ranker) -> str:
             lines.append(f"- `{name}` ({', '.join(n for n in notes if n)})")
         weights = _weights(ranker.utility.weights if ranker.utility else None)
         lines += ["", f"Utility weights: {weights}.", f"Sampling correction: {config.correction}."]
+        if ranker.calibration and ranker.calibration.segments:
+            lines += ["", *_segments(ranker.calibration.segments, ranker.tree.nodes), ""]
         earlier = info.get(UTILITY_HISTORY, [])
         if earlier:
             lines += ["", "Utility weights before, latest first:", ""]
@@ -56,6 +59,24 @@ def model_card(ranker: Ranker) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _segments(segments: SegmentRefits, nodes: Sequence[str]) -> list[str]:
+    """The offsets at the serving position, the largest of each node by name."""
+    count = len(segments.values)
+    lines = [
+        f"Refitted by `{segments.by}` ({count} values), shrunk to the refit of all rows, which unknown values get. "
+        "Offsets of the logit:",
+        "",
+    ]
+    for node, refit in zip(nodes, segments.serving, strict=True):
+        if refit.reason is not None:
+            lines.append(f"- `{node}`: none ({refit.reason})")
+            continue
+        order = sorted(range(1, count + 1), key=lambda code: -abs(refit.offsets[code]))
+        largest = ", ".join(f"{segments.values[code - 1]} {refit.offsets[code]:+.2f}" for code in order[:5])
+        lines.append(f"- `{node}`: standard deviation {refit.tau:.2f}; {largest}{', ...' if count > 5 else ''}")
+    return lines
 
 
 def _weights(weights: Mapping[str, float] | None) -> str:

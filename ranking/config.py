@@ -72,6 +72,12 @@ class RankerConfig(_Section):
     task_weighting: Literal["equal", "fixed", "uncertainty"] = "equal"
     task_weights: dict[str, float] = Field(default_factory=dict, description="for fixed; 1 where a head is not named")
     utility: dict[str, float] = Field(default_factory=dict, description="weights of the mix; empty: equal, by sign")
+    refit_shrink: bool = Field(
+        False, description="shrink what the refit shifts towards 0, most where positives are few"
+    )
+    refit_by: str | None = Field(
+        None, description="a categorical feature whose values get refits of their own, shrunk to that of all rows"
+    )
     encoding: EncodingConfig = EncodingConfig()
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()

@@ -26,14 +26,15 @@ from features import (
 )
 from features.schema_rules import schema_faults
 from ranking.boosted import fit_boosters
-from ranking.calibration import Calibration, fit_refits
 from ranking.config import RankerConfig
 from ranking.correction import require_any_head
 from ranking.heads import HeadTree
 from ranking.network_fitting import fit_network
 from ranking.ranker import SCORE, Ranker
 from ranking.rates import training_rate
+from ranking.refitting import fit_calibration
 from ranking.scorer import Scorer
+from ranking.segments import named_faults, segment_faults
 from ranking.training_rows import TrainingRows, importance_training_rows, multi_head_rows
 from ranking.utility import Utility
 from ranking.vectors import coverage_text, vector_coverage
@@ -77,6 +78,7 @@ def prepare(dataset: Dataset, config: RankerConfig, log: Callable[[str], None]) 
     encoders = Encoders.fit(
         dataset, min_count=config.encoding.min_count, max_list_length=config.encoding.max_list_length
     )
+    raise_faults(segment_faults(encoders, config.refit_by))
     train = encode_log(dataset, encoders, "train", serving_position=False, drop_immature=True)
     held_out = encode_log(dataset, encoders, "calibrate", serving_position=False)
     if not len(train) or not len(held_out):
@@ -118,6 +120,7 @@ def fit_prepared(
     schema, held_out = data.schema, data.held_out
     check_config(schema, config)
     check_sampling(schema, config, data.report)
+    raise_faults(segment_faults(data.encoders, config.refit_by))
     train = data.train
     if config.negative_rate < 1.0:
         train = thin_negatives(train, config, schema)
@@ -142,13 +145,21 @@ def fit_prepared(
         _as_sampled(multi_head_rows(held_out, tree, rate), held_out, tree, rate),
         _joint_loss(tree, held_out, rate),
     )
-    logged = serving = _refits(scorer, tree, held_out, rate)
-    if data.serving is not held_out:
-        serving = _refits(scorer, tree, data.serving, rate)
+    calibration = fit_calibration(
+        tree,
+        scorer,
+        data.encoders,
+        data.serving,
+        held_out,
+        rate,
+        shrink=config.refit_shrink,
+        by=config.refit_by,
+        log=log,
+    )
     signs = {name: head.sign for name, head in schema.heads.items()}
     utility = Utility.from_mapping(config.utility) if config.utility else Utility.equal(signs)
     info = _info(data, train, history)
-    return Ranker(schema, config, data.encoders, scorer, tree, Calibration(serving, logged), utility, info)
+    return Ranker(schema, config, data.encoders, scorer, tree, calibration, utility, info)
 
 
 def check_config(schema: Schema, config: RankerConfig) -> None:
@@ -173,12 +184,15 @@ def check_config(schema: Schema, config: RankerConfig) -> None:
             faults.append(f"`importance` must leave a wanted head with a weight above 0; the wanted heads are {wanted}")
         if config.utility:
             faults.append('`utility` mixes probabilities: objective = "importance" has none')
+        if config.refit_by is not None:
+            faults.append('`refit_by` calibrates probabilities: objective = "importance" has none')
     elif config.utility:
         signs = {name: head.sign for name, head in schema.heads.items()}
         faults += [f"`utility`: {r}" for r in _reason(lambda: Utility.from_mapping(config.utility).check(signs))]
     if config.task_weights and config.task_weighting != "fixed":
         faults.append(f'`task_weights` are read with task_weighting = "fixed" only, got "{config.task_weighting}"')
-    raise_faults([*schema_faults(schema), *(Fault(message) for message in faults)])
+    named = [] if single else named_faults(schema, config.refit_by)
+    raise_faults([*schema_faults(schema), *(Fault(message) for message in faults), *named])
 
 
 def check_sampling(schema: Schema, config: RankerConfig, report: ValidationReport) -> None:
@@ -288,10 +302,6 @@ def _single_loss(rows: TrainingRows) -> Callable[[np.ndarray], float]:
         return float(np.average(np.logaddexp(0.0, z) - y * z, weights=w))
 
     return loss
-
-
-def _refits(scorer: Scorer, tree: HeadTree, log: EncodedLog, rate: float | np.ndarray) -> tuple[Any, ...]:
-    return fit_refits(tree, scorer.logits(log.inputs), rate, log)
 
 
 def _info(data: Prepared, train: EncodedLog, history: dict[str, Any]) -> dict[str, Any]:

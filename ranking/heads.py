@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -27,7 +27,6 @@ from ranking.correction import (
     row_sampling_log_factor,
 )
 from ranking.log_space import log_sigmoid, logit_from_log
-from ranking.refit import AffineRefit
 
 Correction = Literal["any_head", "factored", "headwise", "inverse_propensity", "single_head"]
 Stage = Literal["sampled", "naive", "corrected", "calibrated"]
@@ -35,6 +34,12 @@ STAGES: tuple[Stage, ...] = ("sampled", "naive", "corrected", "calibrated")
 ANY = "any"
 
 NO_PARENT = -1
+
+
+class Refit(Protocol):
+    """What turns the logits (N,) of a node into calibrated ones, such as `ranking.refit.AffineRefit`."""
+
+    def apply(self, logits: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -113,14 +118,14 @@ class HeadTree:
         z: np.ndarray,
         negative_rate: float | np.ndarray,
         stage: Stage = "corrected",
-        refits: Sequence[AffineRefit] | None = None,
+        refits: Sequence[Refit] | None = None,
     ) -> np.ndarray:
         """Log probabilities of the nodes, (N, T + 1) float64, at a stage of the pipeline.
 
         - `sampled`: as learned, probabilities under the sampled log;
         - `naive`: the textbook formula on each head by itself, logit p = logit q + log alpha [Dal Pozzolo 2015];
         - `corrected`: the exact correction of this tree's mode;
-        - `calibrated`: corrected, then each node's two-parameter refit (`refits`, one per node).
+        - `calibrated`: corrected, then each node's refit (`refits`, one per node).
 
         A child's refit acts on its conditional logit, so that a declared implication still cannot be violated.
         """

@@ -19,6 +19,7 @@ from ranking.config import RankerConfig
 from ranking.heads import STAGES, HeadTree, Stage
 from ranking.rates import training_rate
 from ranking.scorer import Scorer
+from ranking.segments import segment_codes
 from ranking.utility import Utility
 from ranking.vectors import check_vectors
 
@@ -95,11 +96,21 @@ class Ranker:
         stage: Stage = "calibrated",
         *,
         logged_position: bool = False,
+        inputs: Inputs | None = None,
     ) -> np.ndarray:
-        """Node logits (N, T + 1) -> log probabilities (N, T + 1); the last column is the any event."""
+        """Node logits (N, T + 1) -> log probabilities (N, T + 1); the last column is the any event.
+
+        `inputs` are the rows that the logits are of: a model fitted with `refit_by` reads each row's segment from them,
+        and refuses to calibrate without.
+        """
         if self.tree is None:
             raise InputError("an importance-weighted single head yields a score, not probabilities")
-        refits = self.calibration.refits(logged_position) if self.calibration else None
+        refits = None
+        if self.calibration is not None and stage == "calibrated":
+            codes = None
+            if self.calibration.segments is not None and inputs is not None:
+                codes = segment_codes(self.encoders, self.calibration.segments.by, inputs)
+            refits = self.calibration.refits(logged_position, codes)
         return self.tree.log_probabilities(logits, negative_rate, stage, refits)
 
     def predict(
@@ -124,7 +135,8 @@ class Ranker:
         logits = self.scorer.logits(inputs)
         if self.tree is None:
             return pd.DataFrame({SCORE: logits[:, 0]}, index=index)
-        p = np.exp(self.log_probabilities(logits, self.negative_rate(table), stage, logged_position=logged_position))
+        rate = self.negative_rate(table)
+        p = np.exp(self.log_probabilities(logits, rate, stage, logged_position=logged_position, inputs=inputs))
         suffix = "" if stage == "calibrated" else f"_{stage}"
         names = self.tree.nodes if include_any else self.heads
         return pd.DataFrame({f"{name}{suffix}": p[:, j] for j, name in enumerate(names)}, index=index)

@@ -140,7 +140,8 @@ def _score(
     out = {k: table[k] for k in keys}
     if ranker.tree is None:
         return pa.table(out | {SCORE: logits[:, 0]})
-    p = np.exp(ranker.log_probabilities(logits, ranker.negative_rate(table), logged_position=logged_position))
+    rate = ranker.negative_rate(table)
+    p = np.exp(ranker.log_probabilities(logits, rate, logged_position=logged_position, inputs=inputs))
     out |= {name: p[:, j].astype(np.float32) for j, name in enumerate(ranker.tree.nodes)}
     if ranker.utility is not None:
         out[UTILITY] = ranker.utility.score(p[:, :-1], heads=ranker.heads)

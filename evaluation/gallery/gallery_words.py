@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.comparisons import BETTER
+from evaluation.comparison.paired import BETTER
 from evaluation.formatting import format_interval, format_number
 from evaluation.gallery.probe_result import MAJORITY, TRUTH
 from evaluation.gallery.step_time import CACHED, WHOLE, WITH_FORWARD

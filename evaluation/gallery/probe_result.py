@@ -11,7 +11,7 @@ import pandas as pd
 
 from evaluation.checks import FloatArray
 from evaluation.clusters import Clusters, clustered_standard_error
-from evaluation.comparisons import BETTER, UNDECIDED, WORSE
+from evaluation.comparison.paired import BETTER, UNDECIDED, WORSE
 from evaluation.estimate import Z95, Estimate
 from evaluation.proper_scores import mean_influence
 

@@ -35,7 +35,9 @@ SLACK = 0.02
 def p_of(ranker: Ranker, log: EncodedLog, stage: str = "calibrated", logged: bool = True) -> np.ndarray:
     """Probabilities (N, T) of the heads on encoded rows."""
     z = ranker.scorer.logits(log.inputs)
-    return np.exp(ranker.log_probabilities(z, ranker.negative_rate(), stage, logged_position=logged)[:, :-1])
+    return np.exp(
+        ranker.log_probabilities(z, ranker.negative_rate(), stage, logged_position=logged, inputs=log.inputs)[:, :-1]
+    )
 
 
 def table(header: list[str], rows: list[list[str]]) -> None:

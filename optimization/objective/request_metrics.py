@@ -1,15 +1,13 @@
 """Metrics that are a mean over requests: average precision, NDCG@K and the engagements among the first K.
 
-With d(r) a discount of rank r and equal utilities sharing their ranks evenly (the tie-averaged gain of McSherry and
-Najork, "Computing information retrieval performance measures efficiently in the presence of tied scores", 2008), the
-gain of a positive row whose group of equal utility takes the ranks a + 1 .. b is
+As `evaluation.per_request` defines them, for many weight vectors of one table: equal utilities share their ranks evenly
+(McSherry and Najork, "Computing information retrieval performance measures efficiently in the presence of tied scores",
+2008).
 
-    g = (D(b) - D(a)) / (b - a),    D(x) = sum of d(r) over r <= x
-
-- `ndcg@K`: d(r) = 1 / log2(r + 1) up to K; the sum of a request's gains is divided by that of its ideal order, D(P).
-- `expected_utility@K`: d(r) = 1 up to K, so a group across the cut counts by its fraction; nothing is divided. With the
-  business values of the heads, sum_h value_h metric_h is the realised utility per request.
-- `mean_ap`: average precision within the request, where equal utilities are one group as in PR-AUC.
+- `ndcg@K`: with binary gains, 1 / log2(rank + 1) up to K, divided by the sum in the request's ideal order.
+- `expected_utility@K`: the positive rows up to K, so a group across the cut counts by its fraction; nothing is divided.
+  With the business values of the heads, sum_h value_h metric_h is the realised utility per request.
+- `mean_ap`: average precision within the request, over random orders of equal utilities.
 
 Requests without a positive row of a head are left out of its `mean_ap` and `ndcg@K`, which are undefined there;
 `expected_utility@K` counts them as 0. Weighted rows and missing labels: see `optimization.objective.request_ranks`.
@@ -24,7 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.checks import FloatArray, IntArray
-from optimization.objective.request_ranks import RankedPositives, RequestRanks
+from evaluation.per_request.gains import DiscountArea, expected_found, expected_precisions
+from evaluation.per_request.metric_names import MetricName
+from evaluation.per_request.tied_groups import TiedGroups
+from optimization.objective.request_ranks import RequestRanks
 from optimization.score_table import ScoreTable
 
 __all__ = ["PreparedRequestMetric", "RequestMetric"]
@@ -37,53 +38,37 @@ class RequestMetric:
     Attributes:
         name: As it is asked for, "ndcg@10".
         label: For people, "NDCG@10".
-        gain: The gain `(P,)` of each positive row, per unit of its weight.
+        gain: The gain `(G,)` of each group of equal utility.
         ideal: The sum of the gains `(R,)` of requests in their best order, from the weight of their positives `(R,)`;
             None where nothing is divided and requests without positives count as 0.
     """
 
     name: str
     label: str
-    gain: Callable[[RankedPositives], FloatArray]
+    gain: Callable[[TiedGroups], FloatArray]
     ideal: Callable[[FloatArray], FloatArray] | None
 
     @classmethod
     def mean_ap(cls) -> RequestMetric:
-        """Average precision within each request, by its own positives P: g = TP / N at the end of the row's group."""
-        return cls("mean_ap", "mean AP per request", lambda ranked: ranked.hits / ranked.through, lambda total: total)
+        """Average precision within each request, divided by its own positives."""
+        return cls("mean_ap", MetricName("mean_ap", None).label, expected_precisions, lambda total: total)
 
     @classmethod
     def ndcg(cls, cutoff: int) -> RequestMetric:
         """NDCG@K with binary gains."""
-        area = _Area(1.0 / np.log2(np.arange(2, cutoff + 2)))
-        return cls(f"ndcg@{cutoff}", f"NDCG@{cutoff}", area.gain, area)
+        area = DiscountArea(cutoff)
+        name = MetricName("ndcg", cutoff)
+        return cls(str(name), name.label, area.gain, area)
 
     @classmethod
     def expected_utility(cls, cutoff: int) -> RequestMetric:
         """Engagements per request among its first K rows."""
         label = f"engagements per request in the top {cutoff}"
-        return cls(f"expected_utility@{cutoff}", label, _Area(np.ones(cutoff)).gain, None)
+        return cls(f"expected_utility@{cutoff}", label, lambda groups: expected_found(groups, cutoff), None)
 
     def prepare(self, table: ScoreTable) -> PreparedRequestMetric:
         """Lay out the rows of `table` once for any number of weight vectors."""
         return PreparedRequestMetric(self, table)
-
-
-class _Area:
-    """D(x) = d(1) + ... + d(x), linear between whole x: part of a rank has part of its discount."""
-
-    def __init__(self, discounts: FloatArray) -> None:
-        self._sums = np.append(0.0, np.cumsum(discounts))  # D(0), D(1), ..., D(K)
-        self._ranks = np.arange(len(self._sums), dtype=np.float64)
-
-    def __call__(self, x: FloatArray) -> FloatArray:
-        return np.interp(x, self._ranks, self._sums)  # D(K) beyond K
-
-    def gain(self, ranked: RankedPositives) -> FloatArray:
-        """The mean discount over the ranks of each row's group."""
-        # A weight that is lost beside the sum of all weights leaves an empty group: it is at least the row's own.
-        width = np.maximum(ranked.through - ranked.above, ranked.weight)
-        return (self(ranked.through) - self(ranked.above)) / width
 
 
 class PreparedRequestMetric:
@@ -113,9 +98,9 @@ class PreparedRequestMetric:
         ideal = np.ones_like(totals) if metric.ideal is None else metric.ideal(totals)
         sums = counted.sum(axis=0)
         # what one unit of gain adds to the mean: W_r / (ideal_r sum W)
-        self._unit = np.divide(counted, ideal * sums, out=np.zeros_like(counted), where=counted > 0.0)
+        unit = np.divide(counted, ideal * sums, out=np.zeros_like(counted), where=counted > 0.0)
         self._share = np.divide(counted, sums, out=np.zeros_like(counted), where=sums > 0.0)  # W_r / sum W
-        self._per_row = [unit[head.request] for unit, head in zip(self._unit.T, ranks.heads)]
+        self._units = np.ascontiguousarray(unit.T)  # (T, R)
         self.counted: IntArray = np.count_nonzero(counted, axis=0)
         self.left_out: IntArray = ranks.requests - self.counted
 
@@ -126,12 +111,12 @@ class PreparedRequestMetric:
             ValueError: weights of another shape, or not finite.
         """
         vectors = np.asarray(weights, dtype=np.float64)
-        if vectors.ndim != 2 or vectors.shape[1] != len(self._per_row):
-            raise ValueError(f"`weights` must be (V, {len(self._per_row)}), one vector per row, got {vectors.shape}")
+        if vectors.ndim != 2 or vectors.shape[1] != len(self._units):
+            raise ValueError(f"`weights` must be (V, {len(self._units)}), one vector per row, got {vectors.shape}")
         out = np.empty(vectors.shape)
         for vector, values in zip(vectors, out):
-            for head, (ranked, unit) in enumerate(zip(self._ranks.ranked(vector), self._per_row)):
-                values[head] = (ranked.weight * self._gain(ranked)) @ unit
+            for head, (groups, unit) in enumerate(zip(self._ranks.ranked(vector), self._units)):
+                values[head] = self._gain(groups) @ unit[groups.request]
         return out
 
     def influences(self, weights: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -150,12 +135,12 @@ class PreparedRequestMetric:
         Raises:
             ValueError: weights of another shape, or not finite.
         """
-        influences = np.empty(self._unit.shape[::-1])  # (T, R)
+        influences = np.empty(self._units.shape)  # (T, R)
         vector = np.asarray(weights, dtype=np.float64)
-        if vector.shape != (len(self._per_row),):
-            raise ValueError(f"`weights` must be ({len(self._per_row)},), got {vector.shape}")
-        for head, (ranked, unit) in enumerate(zip(self._ranks.ranked(vector), self._per_row)):
-            gains = ranked.weight * self._gain(ranked) * unit
-            influences[head] = np.bincount(self._ranks.heads[head].request, gains, self._ranks.requests)
+        if vector.shape != (len(self._units),):
+            raise ValueError(f"`weights` must be ({len(self._units)},), got {vector.shape}")
+        for head, (groups, unit) in enumerate(zip(self._ranks.ranked(vector), self._units)):
+            gains = self._gain(groups) * unit[groups.request]
+            influences[head] = np.bincount(groups.request, gains, self._ranks.requests)
         values = influences.sum(axis=1)
         return values, (influences - values[:, None] * self._share.T).T

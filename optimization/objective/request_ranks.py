@@ -1,11 +1,12 @@
 """Where the positive rows of each head stand within their requests when rows are ranked by the utility.
 
+`evaluation.per_request` ranks one score once; this ranks many utilities of the same rows, for all heads at a time.
+
 One sort serves all heads: rows are laid out request by request once, and the sorted key is the request with the score
 below it, so that each request keeps its place. After that only the positive rows are looked at, which are few.
 
-A row of weight w counts as w rows of the same score (on a log whose negatives were sampled by row, w = 1 / keep_prob),
-and a row without a head's label is left out for that head alone, as in PR-AUC. If the weight is the same on all rows of
-each request (whole requests were sampled), it weighs the requests instead, and every row counts once.
+Row weights weigh requests or count rows (`evaluation.per_request.request_weights`), and a row without a head's label
+is left out for that head alone, as in PR-AUC.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.checks import FloatArray, IntArray
+from evaluation.per_request.request_weights import split_weights
+from evaluation.per_request.tied_groups import TiedGroups
 from optimization.objective.pr_auc import utilities
 from optimization.score_table import ScoreTable
 
-__all__ = ["HeadPositives", "RankedPositives", "RequestRanks"]
+__all__ = ["HeadPositives", "RequestRanks"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class HeadPositives:
 
     Attributes:
         rows: `(P,)` their numbers in the layout by request.
-        request: `(P,)` ascending; also that of the P `RankedPositives`, as ranking moves rows within requests only.
+        request: `(P,)` ascending; also that of the P rows once ranked, as ranking moves rows within requests only.
         first: `(P,)` the number, among the P, of the first one of the same request.
         weight: `(R,)` the positives' weight per request.
         counted: `(R,)` the weight of each request that has a labelled row of this head, 0 for the others.
@@ -39,23 +42,6 @@ class HeadPositives:
     first: IntArray
     weight: FloatArray
     counted: FloatArray
-
-
-@dataclass(frozen=True)
-class RankedPositives:
-    """One head's positive rows from the highest utility to the lowest within each request.
-
-    Attributes:
-        weight: `(P,)` w_j.
-        above: `(P,)` the weight of the rows of the request whose utility is higher.
-        through: `(P,)` the weight of the rows whose utility is as high or higher.
-        hits: `(P,)` the weight of the positive rows among the latter.
-    """
-
-    weight: FloatArray
-    above: FloatArray
-    through: FloatArray
-    hits: FloatArray
 
 
 class RequestRanks:
@@ -69,7 +55,7 @@ class RequestRanks:
     def __init__(self, table: ScoreTable) -> None:
         self.requests = table.requests.count
         codes, labels = table.requests.codes, table.labels.T
-        by_request, by_row = _split_weights(table)
+        by_request, by_row = split_weights(table.row_weights, table.requests)
         alive = by_row > 0.0
         hits = [(column == 1) & alive for column in labels]
         asked = np.zeros(self.requests, bool)
@@ -98,8 +84,8 @@ class RequestRanks:
             first = np.searchsorted(request, request)
             self.heads.append(HeadPositives(rows, request, first, total, by_request * labelled))
 
-    def ranked(self, weights: npt.ArrayLike) -> list[RankedPositives]:
-        """The positive rows of each head under one weight vector `(T,)`.
+    def ranked(self, weights: npt.ArrayLike) -> list[TiedGroups]:
+        """The groups of equal utility that hold a positive row, for each head, under one weight vector `(T,)`.
 
         Raises:
             ValueError: not `(T,)`, or not finite.
@@ -120,29 +106,20 @@ class RequestRanks:
         for head, size in zip(self.heads, self._sizes):
             at = np.sort(place[head.rows])  # requests keep their places, so this is by request, then by rank
             group = at if untied else np.searchsorted(starts, at, side="right") - 1
-            ends = np.stack([starts[group], starts[group + 1], self._start[head.request]])
+            last = np.flatnonzero(np.append(group[1:] != group[:-1], True)) if len(at) else at  # end their group
+            first = np.append(0, last[:-1] + 1) if len(at) else at
+            request = head.request[last]
+            ends = np.stack([starts[group[last]], starts[group[last] + 1], self._start[request]])
             if size is not None:
                 if id(size) not in sums:
                     sums[id(size)] = np.append(0.0, np.cumsum(size[order]))
                 ends = sums[id(size)][ends]
             weight = np.ones(len(at)) if self._weights is None else self._weights[order[at]]
-            last = np.flatnonzero(np.append(group[1:] != group[:-1], True))  # positive rows that end their group
-            total = np.append(0.0, np.cumsum(weight))
-            hits = np.repeat(total[last + 1], np.diff(last, prepend=-1)) - total[head.first]
-            above, through = ends[0] - ends[2], ends[1] - ends[2]
-            found.append(RankedPositives(weight, above, through, hits))
+            hits = np.append(0.0, np.cumsum(weight))
+            # a weight that is lost beside the sum of all weights would leave an empty group
+            positives = np.maximum(hits[last + 1] - hits[first], weight[last])
+            rows = np.maximum((ends[1] - ends[0]).astype(np.float64), positives)
+            above = (ends[0] - ends[2]).astype(np.float64)
+            before = hits[first] - hits[head.first[last]]
+            found.append(TiedGroups(request, above, rows, positives, before, positives))
         return found
-
-
-def _split_weights(table: ScoreTable) -> tuple[FloatArray, FloatArray]:
-    """Weights `(R,)` of the requests and `(N,)` of the rows within them, whose product is that of the table."""
-    ones = np.ones(table.requests.count)
-    weights = table.row_weights
-    if weights is None:
-        return ones, np.ones(table.rows)
-    alive = np.flatnonzero(weights > 0.0)
-    of_request = np.zeros(table.requests.count)
-    of_request[table.requests.codes[alive]] = weights[alive]
-    if (of_request[table.requests.codes[alive]] == weights[alive]).all():
-        return of_request, (weights > 0.0).astype(np.float64)
-    return ones, weights

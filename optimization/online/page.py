@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from evaluation.comparisons import verdict
+from evaluation.comparison.paired import verdict
 from evaluation.estimate import normal_interval
 from evaluation.html_page import render_html
 from evaluation.metrics_json import write_whole

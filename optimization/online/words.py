@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluation.comparisons import BETTER, UNDECIDED, verdict
+from evaluation.comparison.paired import BETTER, UNDECIDED, verdict
 from evaluation.estimate import Z95, normal_interval
 from evaluation.formatting import format_interval, format_number
 from evaluation.metrics_json import jsonable

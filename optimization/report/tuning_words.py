@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.comparisons import BETTER, UNDECIDED, WORSE
+from evaluation.comparison.paired import BETTER, UNDECIDED, WORSE
 from evaluation.formatting import format_interval, format_number
 
 # how the searches are called for people, in the order in which they are drawn

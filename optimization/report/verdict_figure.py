@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from evaluation.comparisons import BETTER, WORSE
+from evaluation.comparison.paired import BETTER, WORSE
 from evaluation.formatting import format_number
 from evaluation.svg import BLUE, INK, MUTED, VERMILION, style, svg_text
 

@@ -1,94 +1,167 @@
+"""The page: what it says is what metrics.json holds, and it needs nothing but itself."""
+
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from html import unescape
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from evaluation.counterfactual.estimating import estimate_reranking
+from evaluation.counterfactual.reranking import Reranking
 from evaluation.formatting import format_number
 from evaluation.report import Figure, evaluation_figures, render_report, write_report
-from evaluation.summary import evaluate_predictions
+from evaluation.report.figures import themed
+from evaluation.report.numbers import resolve
+from evaluation.slicing.slices import Slices
+from evaluation.summary.evaluating import evaluate_predictions
 
-NAMES = ["closeup", "click"]
+NAMES = ["close/up", "click"]  # a head may be called anything
+ROWS = 3_000
+
+
+def arrays(rows: int = ROWS) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    signal = rng.normal(size=(rows, 1)) + 0.3 * rng.normal(size=(rows, 2))
+    p = 1 / (1 + np.exp(np.array([1.0, 2.5]) - signal))
+    platform = rng.choice(["web", "tv"], rows)
+    return {
+        "labels": (rng.random(p.shape) < p * np.where(platform == "tv", 0.6, 1.0)[:, None]).astype(float),
+        "probabilities": p,
+        "requests": rng.integers(0, rows // 10, rows),
+        "names": NAMES,
+        "weights": rng.choice([1.0, 5.0], rows),
+        "p_any": 1 - np.prod(1 - p, axis=1),
+        "stages": {"naive": 0.6 * p},
+        "utility": {"close/up": 0.3, "click": 0.7},
+        "comparisons": {"trees & <more>": signal + rng.normal(size=p.shape), "single": signal[:, 0]},
+        "logged_position": (1.1 * p).clip(0, 1),
+        "slices": [
+            Slices.of("platform", platform, expected=["web", "tv", "<watch>"]),
+            Slices.of("position", rng.integers(1, 11, rows), most=4, bins=3),
+        ],
+        "baseline": ("production & co", (p + 0.1 * rng.random(p.shape)).clip(0, 1)),
+        "implications": {"click": "close/up"},
+        "times": np.arange(rows),
+        "fingerprints": {"data": "9f86d0", "candidate": "60303a", "baseline": "fd61a0"},
+        "meta": {"model": "runs/<demo>", "data": "marketplace", "role": "test", "negative rate": 0.1, "seed": 7},
+        "notes": ["A note of its own."],
+    }
 
 
 @pytest.fixture(scope="module")
 def metrics() -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    signal = rng.normal(size=(1_500, 1)) + 0.3 * rng.normal(size=(1_500, 2))
-    p = 1 / (1 + np.exp(np.array([1.0, 2.5]) - signal))
-    labels = (rng.random(p.shape) < p).astype(float)
-    found = evaluate_predictions(
-        labels,
-        p,
-        rng.integers(0, 150, 1_500),
-        names=NAMES,
-        weights=rng.choice([1.0, 5.0], 1_500),
-        p_any=1 - np.prod(1 - p, axis=1),
-        stages={"naive": 0.6 * p},
-        utility={"closeup": 0.3, "click": 0.7},
-        comparisons={"trees & <more>": signal + rng.normal(size=p.shape), "single": signal[:, 0]},
-        logged_position=(1.1 * p).clip(0, 1),
-        meta={"model": "runs/<demo>", "negative rate": 0.1, "seed": 7},
-        notes=["A note of its own."],
-    )
-    return json.loads(json.dumps(found.metrics, allow_nan=False))
+    return json.loads(json.dumps(evaluate_predictions(**arrays()).metrics, allow_nan=False))
 
 
 @pytest.fixture(scope="module")
-def page(metrics: dict[str, Any]) -> str:
-    return render_report(metrics, title="Evaluation of the demo")
+def drawn(metrics: dict[str, Any]) -> list[Figure]:
+    return evaluation_figures(metrics)
 
 
-def numbers(value: Any, skip: tuple[str, ...] = ()) -> Iterator[float | int]:
-    """Every number in a JSON value."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key not in skip:
-                yield from numbers(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from numbers(item, skip)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield value
+@pytest.fixture(scope="module")
+def page(metrics: dict[str, Any], drawn: list[Figure]) -> str:
+    return render_report(metrics, drawn, title="Evaluation of the demo")
 
 
-def test_the_page_holds_every_number_of_the_metrics(metrics: dict[str, Any], page: str) -> None:
-    shown = {key: metrics[key] for key in ("meta", "rows", "requests", "weight", "heads")}
-    for number in numbers(shown):
-        assert format_number(number) in page
-    for record in metrics["calibration"]:
-        for number in numbers(record, ("predicted", "p_any_low", "p_any_high")):
-            assert format_number(number) in page
-    for number in numbers(metrics["reliability"], ("bin", "weight")):
-        assert format_number(number) in page
-    for records in [*metrics["comparisons"].values(), metrics["position"]]:
-        for record in records:
-            for key in ("difference", "low", "high"):
-                assert format_number(record[key], signed=True) in page
-            for key in ("ours", "theirs", "se"):
-                assert format_number(record[key]) in page
-    for number in numbers({key: metrics["utility"][key] for key in ("weights", "rows", "predicted", "heads")}):
-        assert format_number(number) in page
+class Page(HTMLParser):
+    """The numbers that say where they come from, and the text of the table cells without them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.numbers: list[tuple[str, str]] = []
+        self.cells: list[str] = []
+        self._key: str | None = None
+        self._cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in ("td", "dd"):
+            self._cell = True
+            self.cells.append("")
+        self._key = dict(attrs).get("data-key")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._key = None
+        if tag in ("td", "dd"):
+            self._cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self._key is not None:
+            self.numbers.append((self._key, data))
+        elif self._cell:
+            self.cells[-1] += data
 
 
-def test_the_page_holds_no_other_number(metrics: dict[str, Any], page: str) -> None:
-    known = {format_number(number, signed=signed) for number in numbers(metrics) for signed in (False, True)}
-    cells = re.findall(r"<(?:td|dd)[^>]*>(.*?)</(?:td|dd)>", page, flags=re.DOTALL)
-    found = [
-        word
-        for cell in cells
-        for word in re.split(r"[\[\]\s]|, |<[^>]*>|to", unescape(cell))
-        if re.fullmatch(r"[-+]?[0-9][0-9.,]*(e[-+][0-9]+)?", word)
-    ]
-    slices = {"0-33", "33-67", "67-90", "90-100"}
-    assert len(found) > 300
-    assert set(found) - known - slices == set()
+def test_every_number_of_the_page_is_the_one_at_its_address(metrics: dict[str, Any], page: str) -> None:
+    found = Page(page).numbers
+    assert len(found) > 800
+    for address, text in found:
+        value = resolve(metrics, address)
+        assert text in {format_number(value), format_number(value, signed=True)}, address
+
+
+def test_no_table_cell_holds_a_number_without_an_address(page: str) -> None:
+    text = " ".join(cell for cell in Page(page).cells if not re.fullmatch(r"[0-9a-f]{6}", cell.strip()))
+    for named in ("0-33 %", "33-67 %", "67-90 %", "90-100 %", "1 to 3", "4 to 7", "8 to 10", "version"):
+        text = text.replace(named, "")
+    times = re.findall(r"\b\d+ to \d+\b", text)  # the periods of the drift
+    assert set(times) == {"0 to 1499", "1500 to 2999"} or len(set(times)) == 2
+    for named in set(times):
+        text = text.replace(named, "")
+    assert re.findall(r"(?<![\w.])[-+]?\d[\d.,]*", text) == []
+
+
+def test_the_page_shows_every_number_that_people_ask_for(metrics: dict[str, Any], page: str) -> None:
+    shown = {address for address, _ in Page(page).numbers}
+    for head in ("close~1up", "click"):
+        for metric in ("ap", "auc", "log_loss", "normalised_entropy", "brier", "ratio", "base_rate"):
+            assert {f"/heads/{head}/{metric}/{part}" for part in ("value", "low", "high")} <= shown
+    for index, record in enumerate(metrics["gate"]["tests"]):
+        assert {f"/gate/tests/{index}/{key}" for key in ("candidate", "baseline", "p_holm", "tolerance")} <= shown
+        if record["change_low"] is not None:
+            assert f"/gate/tests/{index}/change_low" in shown
+    for key in ("slices", "request_metrics", "calibration_tests", "worst_segments", "drift", "implications"):
+        assert metrics[key], key
+        for index in range(len(metrics[key])):
+            assert any(address.startswith(f"/{key}/{index}/") for address in shown), (key, index)
+    for index in range(len(metrics["reliability"])):
+        assert f"/reliability/{index}/observed" in shown
+    for stage in range(len(metrics["calibration"])):
+        assert f"/calibration/{stage}/ratio" in shown
+    assert {"/utility/predicted/value", "/utility/weights/click", "/comparisons/single/0/difference"} <= shown
+    assert {"/rows", "/requests", "/weight", "/meta/seed", "/position/0/difference"} <= shown
+
+
+def test_the_verdict_is_the_first_thing_said(metrics: dict[str, Any], page: str) -> None:
+    body = re.sub(r"<[^>]+>", "", page[page.index("<h1") : page.index("</h1>")])
+    said = " ".join(unescape(body).split())
+    word, _, rest = metrics["verdict"]["sentence"].partition(": ")
+    assert said.endswith(rest)
+    assert word in said
+    assert page.index("<h1") < page.index("<table")
+    assert f'class="verdict {metrics["verdict"]["word"]}"' in page
+
+
+def test_what_to_look_at_is_listed_in_order(metrics: dict[str, Any], page: str) -> None:
+    assert metrics["look_at"]
+    text = unescape(page)
+    places = [text.index(item["sentence"]) for item in metrics["look_at"]]
+    assert places == sorted(places)
+    assert any("platform tv" in item["sentence"] for item in metrics["look_at"])
+
+
+def test_a_slice_without_rows_is_listed_as_empty(metrics: dict[str, Any], page: str) -> None:
+    empty = [record for record in metrics["slices"] if record["slice"] == "<watch>"]
+    assert {record["rows"] for record in empty} == {0}
+    assert {record["value"] for record in empty} == {None}
+    assert "&lt;watch&gt; <em>(empty)</em>" in page
+    assert "Slices without a row: platform &lt;watch&gt;." in page
 
 
 def test_the_page_needs_nothing_from_outside(page: str) -> None:
@@ -101,36 +174,66 @@ def test_the_page_needs_nothing_from_outside(page: str) -> None:
 
 
 def test_what_users_name_is_escaped(page: str) -> None:
-    assert "runs/&lt;demo&gt;" in page
-    assert "trees &amp; &lt;more&gt;" in page
-    assert "<demo>" not in page
-    assert "<more>" not in page
+    for text in ("runs/&lt;demo&gt;", "trees &amp; &lt;more&gt;", "production &amp; co"):
+        assert text in page
+    for text in ("<demo>", "<more>", "<watch>"):
+        assert text not in page
 
 
-def test_every_heading_is_followed_by_a_sentence(page: str) -> None:
-    headings = re.findall(r"<h2>(.*?)</h2>\s*<p>", page)
-    assert headings == re.findall(r"<h2>(.*?)</h2>", page)
-    wanted = ["Heads", "Calibration", "Reliability", "Utility", "Comparisons", "Cost of the serving position", "Notes"]
-    assert headings == wanted
+def test_the_contents_lead_to_every_section_and_each_begins_with_a_sentence(page: str) -> None:
+    links = re.findall(r'<a href="#(\w+)">(.*?)</a>', page)
+    sections = re.findall(r'<section id="(\w+)">\s*<h2>(.*?)</h2>\s*<p>', page)
+    assert links == sections
+    assert [words for _, words in links] == [
+        "Heads at a glance", "What to look at", "Against the baseline", "Slices", "Calibration",
+        "Ranking within requests", "Utility", "Other models", "Cost of the serving position", "Data and model",
+        "Notes on method",
+    ]  # fmt: skip
+
+
+def test_sections_without_content_are_left_out() -> None:
+    given = arrays(400)
+    found = evaluate_predictions(given["labels"], given["probabilities"], given["requests"], names=NAMES)
+    page = render_report(found.metrics, [])
+    assert re.findall(r'<section id="(\w+)">', page) == [
+        "heads", "look", "calibration", "requests", "provenance", "notes",
+    ]  # fmt: skip
 
 
 def test_ids_are_unique_among_references_of_the_figures(page: str) -> None:
-    prefixes = {identifier.split("-")[0] for identifier in re.findall(r'\bid="([^"]+)"', page)}
-    assert prefixes == {"calibration", "reliability", "utility"}
-    defined = set(re.findall(r'\bid="([^"]+)"', page))
+    defined = re.findall(r'\bid="([^"]+)"', page)
+    assert len(set(defined)) == len(defined)
     used = set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', page))
-    assert {a or b for a, b in used} <= defined
+    assert {a or b for a, b in used} <= set(defined)
 
 
-def test_figures_carry_the_numbers_as_text(metrics: dict[str, Any]) -> None:
-    figures = {figure.section: figure.svg for figure in evaluation_figures(metrics)}
-    assert set(figures) == {"calibration", "reliability", "utility"}
+def test_figures_have_text_alternatives_and_carry_the_numbers_as_text(
+    metrics: dict[str, Any], drawn: list[Figure]
+) -> None:
+    figures = {figure.section: figure.svg for figure in drawn}
+    assert {"comparison", "slices", "calibration", "cumulative", "segments", "reliability", "utility"} <= set(figures)
+    for figure in drawn:
+        assert re.search(r'<svg [^>]*role="img" aria-label="[^"]{20,}"', figure.svg), figure.title
     for head in NAMES:
         assert f"Brier {format_number(metrics['heads'][head]['brier']['value'])}" in figures["reliability"]
         assert head in figures["calibration"]
+        assert head in figures["slices"]
+    lowest = min(
+        (record for record in metrics["slices"] if (record["metric"], record["head"]) == ("auc", "click")),
+        key=lambda record: record["value"] if record["value"] is not None else 2.0,
+    )
+    assert f"click: from {format_number(lowest['value'])} in {lowest['column']} {lowest['slice']}" in figures["slices"]
     for stage in metrics["stages"]:
         assert stage in figures["calibration"]
         assert stage in figures["reliability"]
+
+
+def test_pictures_take_their_colours_from_the_page() -> None:
+    drawn = '<path style="fill: #ffffff; stroke: #0072b2; stroke-width: 2"/><text style="fill: #222222">#222222</text>'
+    assert themed(drawn) == (
+        '<path style="fill: var(--paper, #ffffff); stroke: var(--blue, #0072b2); stroke-width: 2"/>'
+        '<text style="fill: var(--ink, #222222)">#222222</text>'
+    )
 
 
 def test_the_same_metrics_give_the_same_bytes(metrics: dict[str, Any], page: str) -> None:
@@ -140,11 +243,15 @@ def test_the_same_metrics_give_the_same_bytes(metrics: dict[str, Any], page: str
 def test_reasons_replace_what_is_undefined_and_pictures_do_not_fail(tmp_path: Path) -> None:
     labels = np.array([[0.0, np.nan], [0.0, np.nan], [0.0, np.nan]])
     p = np.array([[0.0, 0.2], [0.5, 0.2], [1.0, 0.2]])
-    result = evaluate_predictions(labels, p, [1, 2, 3], names=NAMES, p_any=[0.1, 0.5, 0.9])
+    result = evaluate_predictions(
+        labels, p, [1, 2, 3], names=["closeup", "click"], p_any=[0.1, 0.5, 0.9], baseline=("old", p),
+        slices=[Slices.of("platform", ["web", "web", "tv"])],
+    )  # fmt: skip
     text = write_report(tmp_path / "report.html", result.metrics).read_text(encoding="utf-8")
-    assert "closeup, PR-AUC: no positive row." in text
-    assert "click, Brier: no row with a label." in text
-    assert "nan" not in re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL)
+    assert "closeup, PR-AUC, AUC, normalised entropy and predicted / observed: no positive row." in text
+    assert re.search(r"click, [^<]*PR-AUC[^<]*Brier score: no row with a label\.", text)
+    assert result.metrics["verdict"]["word"] == "inconclusive"
+    assert not re.search(r"\bnan\b", re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL))
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
 
 
@@ -164,4 +271,20 @@ def test_own_figures_are_shown_at_their_place(metrics: dict[str, Any]) -> None:
     page = render_report(metrics, [figure])
     assert "<svg id='mine'></svg>" in page
     assert page.count("<svg") == 1
-    assert page.index("Another picture") > page.index("Cost of the serving position")
+    assert page.index("Another picture") > page.index("Notes on method")
+
+
+def test_a_counterfactual_evaluation_is_told_with_its_numbers() -> None:
+    rng = np.random.default_rng(4)
+    requests, places = np.repeat(np.arange(200), 3), np.tile([1, 2, 3], 200)
+    items = np.concatenate([rng.permutation(3) for _ in range(200)])
+    new = Reranking.of(-items, items, requests, places, np.full(600, 1 / 3))
+    clicks = (rng.random((600, 1)) < 0.5 / places[:, None] * (items[:, None] + 1) / 3).astype(float)
+    found = estimate_reranking(new, clicks, names=["click"], relevance=np.full((600, 1), 0.3)).to_dict()
+    result = evaluate_predictions(clicks, np.full((600, 1), 0.3), requests, names=["click"], counterfactual=found)
+    page = render_report(result.metrics, [])
+    shown = dict(Page(page).numbers)
+    for index, record in enumerate(found["table"]):
+        assert shown[f"/counterfactual/table/{index}/value"] == format_number(record["value"])
+    assert re.search(r'<section id="counterfactual">.*doubly robust \(DR\)', page, flags=re.DOTALL)
+    assert "Support: " in page

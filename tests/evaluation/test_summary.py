@@ -10,7 +10,8 @@ import pytest
 
 from evaluation.average_precision import average_precision
 from evaluation.intervals import ap_interval, paired_ap_difference
-from evaluation.summary import Evaluation, evaluate_predictions
+from evaluation.slicing.slices import Slices
+from evaluation.summary.evaluating import Evaluation, evaluate_predictions
 
 NAMES = ["closeup", "click", "hide"]
 
@@ -166,14 +167,129 @@ def test_errors() -> None:
         evaluate(utility={"click": 0.0})
     with pytest.raises(ValueError, match="`stages` must not name 'calibrated'"):
         evaluate(stages={"calibrated": arrays()["probabilities"]})
-    with pytest.raises(ValueError, match=r"`comparisons trees` must have shape \(3000, 3\) or \(3000,\), got \(5,\)"):
+    with pytest.raises(ValueError, match=r"`comparisons trees` must have the same rows.* 3,000 and 5"):
         evaluate(comparisons={"trees": np.zeros(5)})
     with pytest.raises(ValueError, match=r"`probabilities naive` must lie within \[0, 1\]"):
         evaluate(stages={"naive": 5 + arrays()["probabilities"]})
 
 
 def test_metrics_load_no_plotting_and_no_learning_library() -> None:
-    code = "import sys, evaluation.summary, evaluation.report, evaluation.intervals, evaluation.bootstrap\n"
+    code = "import sys, evaluation.summary.evaluating, evaluation.report, evaluation.intervals, evaluation.bootstrap\n"
     code += "print([name for name in ('matplotlib', 'jinja2', 'sklearn', 'scipy', 'lightgbm') if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def sliced(**changes: Any) -> dict[str, Any]:
+    """Everything that version 2 can hold."""
+    given = arrays()
+    rng, p = given["rng"], given["probabilities"]
+    return {
+        "slices": [
+            Slices.of("platform", rng.choice(["web", "tv"], len(p)), expected=["web", "tv", "watch"]),
+            Slices.of("position", rng.integers(1, 41, len(p))),
+        ],
+        "baseline": ("production", (1.02 * p).clip(0, 1)[:, [2, 0]]),
+        "baseline_heads": ["hide", "closeup"],
+        "implications": {"click": "closeup"},
+        "times": np.arange(len(p)),
+        "fingerprints": {"data": "9f86d0"},
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module")
+def whole() -> Evaluation:
+    return evaluate(meta={"model": "network"}, **sliced())
+
+
+def test_the_gate_judges_the_heads_that_the_baseline_has(whole: Evaluation) -> None:
+    gate = whole.metrics["gate"]
+    assert [test["head"] for test in gate["tests"] if test["overall"]] == ["hide", "closeup"]
+    given = arrays()
+    for test in (test for test in gate["tests"] if test["overall"]):
+        column = NAMES.index(test["head"])
+        known = ~np.isnan(given["labels"][:, column])
+        p, w = given["probabilities"][known, column], given["weights"][known]
+        y = given["labels"][known, column]
+        assert test["candidate"] == pytest.approx(average_precision(y, p, w), abs=1e-12)
+        assert test["baseline"] == pytest.approx(average_precision(y, (1.02 * p).clip(0, 1), w), abs=1e-12)
+    assert whole.metrics["verdict"] == {"word": gate["verdict"], "sentence": gate["sentence"], "gated": True}
+    assert whole.metrics["baseline"] == "production"
+    assert whole.tables["gate"].shape[0] == len(gate["tests"])
+
+
+def test_a_worse_baseline_head_by_head_gives_a_regression_and_says_which() -> None:
+    given = arrays()
+    better = given["probabilities"]
+    worse = better.copy()
+    worse[:, 0] = better[np.random.default_rng(3).permutation(len(better)), 0]
+    result = evaluate(probabilities=worse, baseline=("production", better)).metrics
+    assert result["verdict"]["word"] == "regression"
+    assert result["verdict"]["sentence"].startswith("Regression: closeup ")
+    assert result["look_at"][0]["level"] == "bad"
+    assert result["look_at"][0]["sentence"].startswith("closeup: PR-AUC fell from ")
+
+
+def test_slices_hold_what_the_metrics_of_their_rows_are(whole: Evaluation) -> None:
+    part = sliced()["slices"][0]
+    given, rows = arrays(), part.codes == part.names.index("tv")
+    y, p, w = given["labels"][rows, 0], given["probabilities"][rows, 0], given["weights"][rows]
+    record = next(
+        r for r in whole.metrics["slices"]
+        if (r["head"], r["column"], r["slice"], r["metric"]) == ("closeup", "platform", "tv", "ap")
+    )  # fmt: skip
+    assert record["value"] == pytest.approx(average_precision(y, p, w), abs=1e-12)
+    assert record["rows"] == rows.sum()
+    empty = [r for r in whole.metrics["slices"] if r["slice"] == "watch"]
+    assert {(r["rows"], r["value"], r["reason"]) for r in empty} == {(0, None, "no row")}
+
+
+def test_p_values_are_adjusted_over_the_heads(whole: Evaluation) -> None:
+    tests = whole.metrics["calibration_tests"]
+    assert [test["head"] for test in tests] == NAMES
+    raw = sorted(test["p_value"] for test in tests)
+    adjusted = sorted(test["p_adjusted"] for test in tests)
+    stepped = [min(1.0, (len(raw) - place) * p) for place, p in enumerate(raw)]
+    assert adjusted == pytest.approx([max(stepped[: place + 1]) for place in range(len(raw))])
+
+
+def test_threads_change_no_number(whole: Evaluation) -> None:
+    for threads in (1, 3):
+        again = evaluate(meta={"model": "network"}, **sliced(threads=threads))
+        assert again.metrics == whole.metrics
+
+
+def test_times_that_never_change_make_no_drift() -> None:
+    assert evaluate(times=np.zeros(3_000)).metrics["drift"] == []
+    assert [record["head"] for record in evaluate(times=np.arange(3_000)).metrics["drift"]] == NAMES
+
+
+def test_a_head_that_contradicts_what_it_implies_is_counted() -> None:
+    p = arrays()["probabilities"].copy()
+    p[:7, 1] = 0.999
+    p[7:, 1] = np.minimum(p[7:, 1], p[7:, 0])
+    p[:7, 0] = 0.5
+    result = evaluate(probabilities=p, implications={"click": "closeup"}).metrics
+    assert result["implications"][0]["violations"] == 7
+    assert {"level": "bad", "sentence": "click is predicted above closeup, which it implies, in 7 row(s)."} in result[
+        "look_at"
+    ]
+
+
+def test_errors_of_slices_and_baselines() -> None:
+    part = Slices.of("platform", ["web", "tv"])
+    with pytest.raises(ValueError, match=r"`slices` of column 'platform' must have 3000 row\(s\), got 2"):
+        evaluate(slices=[part])
+    twice = Slices.of("platform", ["web", "tv"] * 1_500)
+    with pytest.raises(ValueError, match="`slices` must be of columns that differ"):
+        evaluate(slices=[twice, twice])
+    p = arrays()["probabilities"]
+    with pytest.raises(ValueError, match=r"`baseline old` must have shape \(3000, 2\), got \(3000, 3\)"):
+        evaluate(baseline=("old", p), baseline_heads=["click", "hide"])
+    with pytest.raises(ValueError, match=r"`baseline_heads` must be different ones of .* got .*'book'"):
+        evaluate(baseline=("old", p[:, :1]), baseline_heads=["book"])
+    with pytest.raises(ValueError, match="`baseline_heads` and `rules` need a `baseline`, got none"):
+        evaluate(baseline_heads=["click"])
+    with pytest.raises(ValueError, match=r"`times` must have shape \(3000,\), got \(5,\)"):
+        evaluate(times=np.arange(5))

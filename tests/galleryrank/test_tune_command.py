@@ -254,7 +254,7 @@ def test_bad_scores_are_named(run: Path, world: Path, tmp_path: Path, capsys: py
     bad = {
         "NaN": (holes, ["save", f"row {row}", "got null"]),
         "twice": (twice, ["request_id"]),
-        "missing": (scores.drop(index=row), ["must have a score"]),
+        "missing": (scores.drop(index=row), ["must score every one", "1 of them have no score"]),
         "no column": (scores.drop(columns=["save", "click"]), ["save", "click"]),
     }
     for name, (frame, words) in bad.items():

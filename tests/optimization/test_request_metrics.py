@@ -1,4 +1,4 @@
-"""Per-request metrics against scikit-learn request by request, against copies of rows, and by their errors."""
+"""Per-request metrics against scikit-learn and `evaluation` request by request, copies of rows, and by their errors."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, ndcg_score
 
+from evaluation.per_request import request_influences
 from optimization.objective.metrics import make_metric
 from optimization.objective.pr_auc import utilities
 from optimization.objective.request_metrics import PreparedRequestMetric, RequestMetric
@@ -36,8 +37,9 @@ def prepared(name: str, **parts: Any) -> PreparedRequestMetric:
     return metric.prepare(ScoreTable.of(**parts))
 
 
-def sk_ap(y: np.ndarray, s: np.ndarray, w: np.ndarray) -> float:
-    return float(average_precision_score(y, s, sample_weight=w))
+def tied_ap(y: np.ndarray, s: np.ndarray, w: np.ndarray) -> float:
+    """scikit-learn has none over random orders of ties; that of `evaluation` is tested against every order."""
+    return request_influences("mean_ap", y, s, np.zeros(len(y)), w)[0]
 
 
 def sk_ndcg(cutoff: int) -> Callable[[np.ndarray, np.ndarray, np.ndarray], float]:
@@ -63,7 +65,7 @@ def engagements(cutoff: int) -> Callable[[np.ndarray, np.ndarray, np.ndarray], f
 
 
 REFERENCES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]] = {
-    "mean_ap": sk_ap,
+    "mean_ap": tied_ap,
     "ndcg@1": sk_ndcg(1),
     "ndcg@5": sk_ndcg(5),
     "ndcg@100": sk_ndcg(100),
@@ -118,11 +120,30 @@ def test_a_row_without_a_heads_label_is_left_out_for_that_head_alone(name: str) 
 
 
 def test_weighted_average_precision_equals_scikit_learns() -> None:
-    parts = rows(4)
-    w = np.random.default_rng(5).choice([0.0, 0.5, 1.0, 2.5], 600)
-    found = prepared("mean_ap", **parts, row_weights=w).values(WEIGHTS)
+    """Without ties, on rows sampled as logs are: every row with an engagement is kept and counts once."""
+    parts = rows(4, levels=10**6)
+    w = np.where(parts["labels"].any(axis=1), 1.0, np.random.default_rng(5).choice([0.0, 1.0, 2.5], 600))
+    found = prepared("mean_ap", **parts, row_weights=w).values(WEIGHTS[:3])
     for vector, values in zip(WEIGHTS, found):
-        assert values == pytest.approx(reference("mean_ap", parts, vector, w)[0], abs=1e-11)
+        s, ids = utilities(parts["probabilities"], vector[None])[0], np.asarray(parts["requests"])
+        assert len(np.unique(s)) == 600
+        for y, value in zip(parts["labels"].T, values):
+            here = [ids == request for request in np.unique(ids[y == 1])]
+            each = [average_precision_score(y[h], s[h], sample_weight=w[h]) for h in here]
+            assert value == pytest.approx(np.mean(each), abs=1e-12)
+
+
+def test_values_and_influences_are_those_of_evaluation() -> None:
+    """One definition in both places, at any row weights."""
+    parts = rows(5)
+    w = np.random.default_rng(5).choice([0.0, 0.5, 1.0, 2.5], 600)
+    for name in ("mean_ap", "ndcg@5"):
+        values, influences = prepared(name, **parts, row_weights=w).influences(WEIGHTS[0])
+        scores = utilities(parts["probabilities"], WEIGHTS[:1])[0]
+        for head in range(3):
+            value, influence = request_influences(name, parts["labels"][:, head], scores, parts["requests"], w)
+            assert values[head] == pytest.approx(value, abs=1e-13)
+            assert influences[:, head] == pytest.approx(influence, abs=1e-13)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,129 @@
+"""The top line and what to look at, from metrics made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evaluation.report.look_at import look_at
+from evaluation.report.top_line import WORDS, top_line
+
+
+def estimate(value: float | None, low: float | None, high: float | None, reason: str | None = None) -> dict[str, Any]:
+    return {"value": value, "se": None, "low": low, "high": high, "reason": reason}
+
+
+def head(**changes: Any) -> dict[str, Any]:
+    return {
+        "ap": estimate(0.2, 0.15, 0.25),
+        "auc": estimate(0.7, 0.65, 0.75),
+        "normalised_entropy": estimate(0.9, 0.8, 0.95),
+        "ratio": estimate(1.0, 0.9, 1.1),
+        "caution": None,
+        **changes,
+    }
+
+
+def made(heads: dict[str, dict[str, Any]], **changes: Any) -> dict[str, Any]:
+    empty: dict[str, Any] = {
+        key: [] for key in ("calibration_tests", "worst_segments", "drift", "implications", "slices")
+    }
+    return {"heads": heads, "gate": None, "position": None, **empty, **changes}
+
+
+def checked(name: str, p: float | None, predicted: float = 0.2, observed: float = 0.1) -> dict[str, Any]:
+    return {"head": name, "p_adjusted": p, "low": 0.05, "high": 0.5, "predicted": predicted, "observed": observed}
+
+
+def segment(ratio: float | None, flagged: bool = True) -> dict[str, Any]:
+    return {
+        "head": "click", "column": "platform", "slice": "tv", "rows": 1_200, "ratio": ratio, "low": None, "high": None,
+        "flagged": flagged,
+    }  # fmt: skip
+
+
+def test_a_sound_model_is_called_sound() -> None:
+    found = top_line(made({"click": head(), "save": head()}))
+    assert found == {
+        "word": "sound",
+        "sentence": "Sound: all 2 heads are ranked better than by chance, and no mean prediction is shown to be off by "
+        "more than 5 %.",
+        "gated": False,
+    }
+    assert look_at(made({"click": head()})) == []
+
+
+def test_too_little_data_is_not_called_sound() -> None:
+    unsure = head(auc=estimate(0.6, 0.45, 0.75))
+    without = head(auc=estimate(None, None, None, "no positive row"), ap=estimate(None, None, None, "no positive row"))
+    found = top_line(made({"click": head(), "save": unsure, "book": without}))
+    assert found["word"] == "undetermined"
+    assert "save and book can be ranked better than by chance; nothing else" in found["sentence"]
+    assert look_at(made({"book": without}))[0]["sentence"] == "book cannot be judged: no positive row."
+
+
+def test_a_mean_that_is_shown_to_be_far_off_needs_attention() -> None:
+    off = head(ratio=estimate(1.5, 1.3, 1.7))
+    assert top_line(made({"click": off}, calibration_tests=[checked("click", 0.2)]))["word"] == "sound"
+    near = head(ratio=estimate(1.04, 1.03, 1.05))
+    assert top_line(made({"click": near}, calibration_tests=[checked("click", 0.001)]))["word"] == "sound"
+    found = top_line(made({"click": off}, calibration_tests=[checked("click", 0.001)]))
+    assert found["word"] == "attention"
+    numbers = "(predicted / observed 1.500 [1.300, 1.700])"
+    assert f"click is predicted 50 % too high on average {numbers}" in found["sentence"]
+
+
+def test_a_slice_that_is_off_needs_attention_and_the_furthest_is_named() -> None:
+    found = top_line(made({"click": head()}, worst_segments=[segment(0.5), segment(2.0), segment(9.0, flagged=False)]))
+    assert found["sentence"] == (
+        "Look closer: click is predicted 50 % too low in platform tv, the surest of 2 slices that are off."
+    )
+
+
+def test_slices_of_a_position_that_the_model_does_not_see_are_off_by_design() -> None:
+    records = [{**segment(0.5), "column": "position", "slice": "1 to 5"}]
+    seen = made({"click": head()}, worst_segments=records)
+    assert top_line(seen)["word"] == "attention"
+    served = made({"click": head()}, worst_segments=records, position=[])
+    assert top_line(served)["word"] == "sound"
+    assert [item["level"] for item in look_at(served)] == ["note"]
+    assert look_at(served)[0]["sentence"].startswith("By position predictions are off by design")
+
+
+def test_probabilities_worse_than_the_base_rate_need_attention() -> None:
+    found = top_line(made({"click": head(normalised_entropy=estimate(1.4, 1.2, 1.6))}))
+    assert found["word"] == "attention"
+    assert "the probabilities of click are worse than the base rate alone" in found["sentence"]
+
+
+def test_with_a_baseline_the_gate_has_the_word() -> None:
+    gate = {"verdict": "pass", "sentence": "Pass: all is well.", "tests": [], "warnings": ["A warning."]}
+    off = made({"click": head(normalised_entropy=estimate(1.4, 1.2, 1.6))}, gate=gate)
+    assert top_line(off) == {"word": "pass", "sentence": "Pass: all is well.", "gated": True}
+    assert look_at(off) == [{"level": "warn", "sentence": "A warning."}]
+
+
+def test_the_worst_comes_first() -> None:
+    implied = {"head": "long_click", "parent": "click", "violations": 3}
+    metrics = made(
+        {"click": head(caution="only 7 positive row(s): the intervals are rough")},
+        implications=[implied],
+        calibration_tests=[checked("click", 0.01, predicted=0.1, observed=0.3)],
+        worst_segments=[segment(None)],
+        slices=[{"column": "platform", "slice": "watch", "rows": 0}],
+    )
+    found = look_at(metrics)
+    assert [item["level"] for item in found] == ["bad", "warn", "warn", "note", "note"]
+    text = " ".join(item["sentence"] for item in found)
+    assert "click is predicted too little between 0.05000 and 0.5000: 0.1000 on average where 0.3000" in text
+    assert "click in platform tv is predicted too high: nothing was observed in 1,200 rows." in text
+    assert "Slices without a row: platform watch." in text
+
+
+def test_of_many_slices_that_are_off_the_first_five_are_listed() -> None:
+    found = look_at(made({"click": head()}, worst_segments=[segment(0.5)] * 8))
+    assert len(found) == 6
+    assert found[-1] == {"level": "note", "sentence": "3 more slices are off, see Calibration."}
+
+
+def test_every_word_has_a_name() -> None:
+    assert set(WORDS) == {"pass", "regression", "inconclusive", "sound", "attention", "undetermined"}
