@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import numpy.typing as npt
 
 from evaluation.checks import FloatArray, label_vector, score_vector, weight_vector
-from evaluation.ordering import ScoreOrder
+from evaluation.slicing.sliced_order import rowwise, sliced_auc
 
 
 def auc(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
@@ -48,19 +47,4 @@ def auc_influence(
     """
     y = label_vector("labels", labels)
     w = weight_vector(weights, len(y))
-    return auc_influence_on_order(ScoreOrder.of(score_vector("scores", scores, len(y))), y, w)
-
-
-def auc_influence_on_order(order: ScoreOrder, labels: FloatArray, weights: FloatArray) -> tuple[float, FloatArray]:
-    """`auc_influence` of checked arrays whose order is known (several heads ranked by one score: one sort)."""
-    positive = order.cumulative(weights * labels)
-    negative = order.cumulative(weights * (1.0 - labels))
-    if not len(positive) or positive[-1] <= 0.0 or negative[-1] <= 0.0:
-        return float("nan"), np.full(len(labels), np.nan)
-    own_positive, own_negative = np.diff(positive, prepend=0.0), np.diff(negative, prepend=0.0)
-    positive_above = (positive - own_positive / 2.0) / positive[-1]
-    negative_below = (negative[-1] - negative + own_negative / 2.0) / negative[-1]
-    value = float(own_positive @ negative_below / positive[-1])
-    of_positive = ((negative_below - value) / positive[-1])[order.group]
-    of_negative = ((positive_above - value) / negative[-1])[order.group]
-    return value, np.asarray(weights * np.where(labels > 0.0, of_positive, of_negative))
+    return rowwise(sliced_auc, y, score_vector("scores", scores, len(y)), w)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from evaluation.checks import FloatArray, label_vector, score_vector, weight_vector
 from evaluation.ordering import ScoreOrder
+from evaluation.slicing.sliced_order import rowwise, sliced_ap
 
 
 def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
@@ -59,36 +60,14 @@ def ap_influence(
     """
     y = label_vector("labels", labels)
     w = weight_vector(weights, len(y))
-    return ap_influence_on_order(ScoreOrder.of(score_vector("scores", scores, len(y))), y, w)
+    return rowwise(sliced_ap, y, score_vector("scores", scores, len(y)), w)
 
 
 def ap_on_order(order: ScoreOrder, labels: FloatArray, weights: FloatArray) -> float:
-    """`average_precision` of checked arrays whose order is known (several heads ranked by one score: one sort)."""
-    true_positives, gains, precision, _ = _curve(order, labels, weights)
-    positives = true_positives[-1] if len(true_positives) else 0.0
-    return float(gains @ precision / positives) if positives > 0.0 else float("nan")
-
-
-def ap_influence_on_order(order: ScoreOrder, labels: FloatArray, weights: FloatArray) -> tuple[float, FloatArray]:
-    """`ap_influence` of checked arrays whose order is known."""
-    true_positives, gains, precision, inverse = _curve(order, labels, weights)
-    positives = true_positives[-1] if len(true_positives) else 0.0
-    if positives <= 0.0:
-        return float("nan"), np.full(len(labels), np.nan)
-    value = float(gains @ precision / positives)
-    after = np.cumsum((gains * inverse)[::-1])[::-1]  # A_j per group
-    burden = np.cumsum((gains * precision * inverse)[::-1])[::-1]  # B_j per group
-    of_positive = (precision - value + after)[order.group]
-    influence = weights * (labels * of_positive - burden[order.group]) / positives
-    return value, np.asarray(influence)
-
-
-def _curve(
-    order: ScoreOrder, labels: FloatArray, weights: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """TP, its steps, TP / N and 1 / N, `(M,)` each, at the end of every score group."""
+    """`average_precision` of checked arrays whose order is known: without influences a bootstrap takes half as long."""
     true_positives = order.cumulative(weights * labels)
     retrieved = order.cumulative(weights)
+    positives = true_positives[-1] if len(true_positives) else 0.0
     # groups above the first row with weight: nothing is retrieved yet, and nothing is gained there
-    inverse = np.divide(1.0, retrieved, out=np.zeros_like(retrieved), where=retrieved > 0.0)
-    return true_positives, np.diff(true_positives, prepend=0.0), true_positives * inverse, inverse
+    precision = np.divide(true_positives, retrieved, out=np.zeros_like(retrieved), where=retrieved > 0.0)
+    return float(np.diff(true_positives, prepend=0.0) @ precision / positives) if positives > 0.0 else float("nan")

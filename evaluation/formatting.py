@@ -34,6 +34,27 @@ def format_number(value: float | None, *, signed: bool = False) -> str:
     return f"{value:{sign}#.4g}".rstrip(".")
 
 
+def format_p(value: float | None) -> str:
+    """A p-value with the two digits that count, and no zeros for what is beyond doubt.
+
+    >>> format_p(0.006), format_p(0.0123), format_p(1e-9), format_p(None)
+    ('0.006', '0.012', '< 0.000001', '–')
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    return "< 0.000001" if value < 1e-6 else f"{value:.2g}"
+
+
+def chance(value: float) -> str:
+    """A p-value in a sentence.
+
+    >>> chance(0.0012), chance(1e-9)
+    ('p = 0.0012', 'p < 0.000001')
+    """
+    text = format_p(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 def format_interval(low: float | None, high: float | None, *, signed: bool = False) -> str:
     """An interval, or nothing where it is undefined.
 

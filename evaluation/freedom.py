@@ -33,7 +33,8 @@ def satterthwaite(
     squares: FloatArray, fourths: FloatArray, requests: npt.NDArray[np.integer] | FloatArray
 ) -> FloatArray:
     """`variance_freedom` `(K,)` of K variances at once, from their sums of X_r^2 and of X_r^4 and their R."""
-    spread = fourths - np.divide(squares**2, requests, out=np.zeros_like(squares), where=requests > 0)
+    zeros = np.zeros(len(squares))  # sums over no row at all may come as integers
+    spread = fourths - np.divide(squares**2, requests, out=zeros, where=requests > 0)
     freedom = np.divide(2.0 * squares**2, spread, out=np.full(len(squares), np.inf), where=spread > 0.0)
     return np.where(squares > 0.0, np.minimum(freedom, requests), np.inf)
 

@@ -12,10 +12,13 @@ import pandas as pd
 from evaluation.checks import FloatArray, head_names, label_matrix, probability_matrix, weight_vector
 from evaluation.clusters import ClusteredError, Clusters
 from evaluation.estimate import Estimate
+from evaluation.per_request.metric_names import is_request_metric
 from evaluation.proper_scores import machine_epsilon
 from evaluation.slicing.sliced_influences import HeadScores, Influences, SlicePairs
 
 METRICS = ("base_rate", "ap", "auc", "log_loss", "normalised_entropy", "brier", "ratio")
+OF_POSITIVES = ("ap", "auc", "normalised_entropy", "ratio")  # undefined without a positive row
+OF_BOTH = ("auc", "normalised_entropy", "gauc")  # undefined without a negative row
 FEW_POSITIVES = 30  # below it the normal approximation of AP's error is rough
 
 
@@ -140,6 +143,9 @@ def make_estimate(metric: str, value: float, error: ClusteredError, reason: str 
     """The metric's interval on the scale that suits it, with the reason where something is undefined."""
     if reason is not None:
         return Estimate.missing(reason)
+    if metric == "base_rate" and value in (0.0, 1.0):  # an error of 0 is no certainty: all rows agree, that is all
+        none = "positive" if value == 0.0 else "negative"
+        return Estimate(value, np.nan, np.nan, np.nan, f"no {none} row: no interval")
     one_request = "fewer than two requests: no interval" if np.isnan(error.standard_error) else None
     if metric == "ratio":
         return Estimate.log(value, *error, reason=one_request)
@@ -149,10 +155,20 @@ def make_estimate(metric: str, value: float, error: ClusteredError, reason: str 
 
 def undefined_reasons(labels: FloatArray, weights: FloatArray) -> dict[str, str]:
     """Metric -> why it is undefined on these rows; labels `(N,)` 0 or 1, weights `(N,)` 0 where a label is missing."""
-    if not np.any(weights > 0.0):
-        return dict.fromkeys(METRICS, "no row with a label")
-    if not np.any((labels > 0.0) & (weights > 0.0)):
-        return dict.fromkeys(("ap", "auc", "normalised_entropy", "ratio"), "no positive row")
-    if not np.any((labels == 0.0) & (weights > 0.0)):
-        return dict.fromkeys(("auc", "normalised_entropy"), "no negative row")
-    return {}
+    counted = weights > 0.0
+    positives, negatives = (int(np.count_nonzero(counted & (labels == kind))) for kind in (1.0, 0.0))
+    reasons = {metric: undefined_reason(metric, positives, negatives) for metric in METRICS}
+    return {metric: reason for metric, reason in reasons.items() if reason is not None}
+
+
+def undefined_reason(metric: str, positives: int, negatives: int) -> str | None:
+    """Why a metric is undefined on that many positive and negative rows with weight; None where it is defined.
+
+    >>> undefined_reason("auc", 3, 0), undefined_reason("ap", 3, 0)
+    ('no negative row', None)
+    """
+    if not positives + negatives:
+        return "no row with a label"
+    if not positives and (metric in OF_POSITIVES or is_request_metric(metric)):
+        return "no positive row"
+    return "no negative row" if not negatives and metric in OF_BOTH else None

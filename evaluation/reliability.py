@@ -10,11 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from evaluation.checks import FloatArray, float_array, score_vector, weight_vector
-from evaluation.clusters import Clusters, clustered_standard_error
+from evaluation.clusters import Clusters
 from evaluation.estimate import Z95, normal_interval
-from evaluation.freedom import t_quantile, variance_freedom
-from evaluation.ordering import mass_position
-from evaluation.proper_scores import mean_influence
+from evaluation.freedom import t_quantile
+from evaluation.reliability_bins import ScoreBins
 
 SMALLEST_SHOWN = 1e-8  # scores below count in the histogram's first bin: an exact 0 has no place on a log axis
 
@@ -61,35 +60,32 @@ def reliability_table(
     w = weight_vector(weights, len(y))
     if np.isinf(y).any() or np.isinf(p).any():
         raise ValueError("`labels` and `predictions` must be finite, got an infinite value")
-    codes = np.arange(len(y)) if groups is None else Clusters.of(groups, len(y)).codes
+    clusters = None if groups is None else Clusters.of(groups, len(y))
     known = ~np.isnan(y) & (w > 0.0)
-    y, p, w, codes = y[known], p[known], w[known], codes[known]
-    if not len(y):
+    if not known.any():
         raise ValueError("`labels` must hold at least one label with weight, got none")
-    binary = bool(np.all((y == 0.0) | (y == 1.0)))
-    place = np.minimum((mass_position(p, w) * bins).astype(np.intp), bins - 1)
-    order = np.argsort(place, kind="stable")
-    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
-    records = []
-    for number, rows in enumerate(np.split(order, starts[1:])):
-        weight = float(w[rows].sum())
-        observed, low, high = _band(y[rows], w[rows], codes[rows], binary)
-        records.append(
-            {
-                "bin": number,
-                "low": float(p[rows].min()),
-                "high": float(p[rows].max()),
-                "predicted": float(w[rows] @ p[rows]) / weight,
-                "observed": observed,
-                "observed_low": low,
-                "observed_high": high,
-                "rows": len(rows),
-                "positives": int(np.count_nonzero(y[rows] > 0.0)),
-                "weight": weight,
-                "share": weight / float(w.sum()),
-            }
-        )
-    return pd.DataFrame(records)
+    if not known.all():  # copies of large arrays
+        y, p, w = y[known], p[known], w[known]
+        clusters = None if clusters is None else Clusters(clusters.codes[known], clusters.count)
+    parts = ScoreBins.of(p, w, bins)
+    weight, happened = parts.sums(w), w * y
+    observed = parts.sums(happened) / weight
+    bands = _bands(y, w, happened, observed, parts, clusters)
+    return pd.DataFrame(
+        {
+            "bin": np.arange(len(weight)),
+            "low": p[parts.order[parts.starts[:-1]]],
+            "high": p[parts.order[parts.starts[1:] - 1]],
+            "predicted": parts.sums(w * p) / weight,
+            "observed": observed,
+            "observed_low": [low for low, _ in bands],
+            "observed_high": [high for _, high in bands],
+            "rows": np.diff(parts.starts),
+            "positives": np.bincount(parts.codes[y > 0.0], minlength=len(weight)),
+            "weight": weight,
+            "share": weight / float(w.sum()),
+        }
+    )
 
 
 def score_histogram(
@@ -175,22 +171,33 @@ def wilson_interval(rate: float, size: float, quantile: float = Z95) -> tuple[fl
     return (0.0 if rate == 0.0 else max(centre - half, 0.0)), (1.0 if rate == 1.0 else min(centre + half, 1.0))
 
 
-def _band(
-    outcomes: FloatArray, weights: FloatArray, codes: npt.NDArray[np.intp], binary: bool
-) -> tuple[float, float, float]:
-    """The weighted mean outcome of a bin and its 95 % band."""
-    # codes are renumbered per bin: a bin sees few of the requests, and sums over all of them would cost bins x requests
-    clusters = Clusters.of(codes)
-    observed, influence = mean_influence(outcomes, weights)
-    error = clustered_standard_error(influence, clusters)
-    if not binary:
-        return (observed, *normal_interval(observed, error))
-    observed = min(max(observed, 0.0), 1.0)
-    masses = clusters.sums(weights)
-    size = float(masses.sum() ** 2 / (masses @ masses))  # independent requests, were all rows of one alike
-    if 0.0 < observed < 1.0 and error > 0.0:
-        # the design effect of clusters and weights; never above the rows there were before sampling, which an error
-        # that is small by chance would claim
-        size = min(observed * (1.0 - observed) / error**2, float(weights.sum() / weights.min()))
-        return (observed, *wilson_interval(observed, size, t_quantile(variance_freedom(clusters.sums(influence)))))
-    return (observed, *wilson_interval(observed, size))
+def _bands(
+    outcomes: FloatArray,
+    weights: FloatArray,
+    happened: FloatArray,
+    observed: FloatArray,
+    parts: ScoreBins,
+    clusters: Clusters | None,
+) -> list[tuple[float, float]]:
+    """The 95 % band of every bin's weighted mean outcome, from the sums of each request within it."""
+    pairs = parts.pairs(clusters)
+    of_bin, of_request = parts.sums(weights), pairs.sums(weights)
+    influence = (pairs.sums(happened) - pairs.each(observed) * of_request) / pairs.each(of_bin)
+    requests = pairs.totals((of_request > 0.0).astype(np.float64))
+    errors = np.where(requests > 1.0, pairs.errors(influence), np.nan)  # the sum over a single request is always 0
+    if not np.all((outcomes == 0.0) | (outcomes == 1.0)):
+        return [normal_interval(*numbers) for numbers in zip(observed.tolist(), errors.tolist())]
+    alike = of_bin**2 / pairs.totals(of_request**2)  # independent requests, were all rows of one alike
+    before_sampling = of_bin / np.minimum.reduceat(weights[parts.order], parts.starts[:-1])
+    known = (errors, pairs.freedom(influence), alike, before_sampling)
+    return [_band(*numbers) for numbers in zip(observed.tolist(), *(values.tolist() for values in known))]
+
+
+def _band(observed: float, error: float, freedom: float, alike: float, before_sampling: float) -> tuple[float, float]:
+    """The 95 % band of a rate, from its clustered error and what is known of that."""
+    if not (0.0 < observed < 1.0 and error > 0.0):
+        return wilson_interval(observed, alike)
+    # the design effect of clusters and weights; never above the rows there were before sampling, which an error that
+    # is small by chance would claim
+    size = min(observed * (1.0 - observed) / error**2, before_sampling)
+    return wilson_interval(observed, size, t_quantile(freedom))

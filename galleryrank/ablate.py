@@ -23,13 +23,14 @@ from features.gallery import EncoderConfig, GalleryData, open_photos
 from features.gallery.bars import photo_bar
 from features.gallery.building import photo_size
 from features.gallery.source import PhotoSource
-from galleryrank.console import Log, print_json
+from galleryrank.console import Log
 from galleryrank.embed import check_training
 from galleryrank.fit import check_device
 from galleryrank.gallery_run import GalleryRun, check_format
 from galleryrank.holdout import held_out, holdout_name
 from galleryrank.review_photos import read_reviews
 from galleryrank.settings import load_config
+from galleryrank.streams import print_json
 
 NATIVE = "native"
 PARADIGMS: dict[str, dict[str, Any]] = {

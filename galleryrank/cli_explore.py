@@ -20,7 +20,10 @@ def explore(
         typer.Option("--weights", help="a folder made by tune; default: RUN/weights, else the model's own weights"),
     ] = None,
     data: Annotated[Path | None, typer.Option("--data", help="another dataset.toml; default: the run's own")] = None,
-    role: Annotated[str, typer.Option("--role", help="calibrate, tune or test rows (train rows are refused)")] = "test",
+    role: Annotated[
+        str | None,
+        typer.Option("--role", help="calibrate, tune or test rows; default: tune, else calibrate; test is for judging"),
+    ] = None,
     rows: Annotated[int, typer.Option("--rows", help="above so many, whole requests are sampled")] = 100_000,
     requests: Annotated[int, typer.Option("--requests", help="requests whose candidates can be looked at")] = 12,
     photos: Annotated[bool, typer.Option("--photos/--no-photos", help="show the data set's photos")] = True,

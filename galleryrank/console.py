@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,8 +71,3 @@ def _escaped(text: str) -> str:
     from rich.markup import escape
 
     return escape(text).replace(r"\[bold]", "[bold]").replace(r"\[/bold]", "[/bold]")
-
-
-def print_json(data: Any) -> None:
-    """Data for machines, on stdout."""
-    print(json.dumps(data, indent=1, allow_nan=False))

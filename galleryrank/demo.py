@@ -60,7 +60,7 @@ def run_demo(out: Path, seed: int, quiet: bool) -> None:
     say(f"scored {rows:,} rows -> {scores}")
     evaluate_into(run, ranker, dataset, "test", False, out, say)
     tune_demo(ranker, dataset, out / "weights", seed, say)
-    explore_into(ranker, dataset, "test", out / "weights", out / "explore.html", say)
+    explore_into(ranker, dataset, "tune", out / "weights", out / "explore.html", say)
     _truth(ranker, dataset, out, say)
     _one_request(ranker, dataset, say)
 

@@ -25,10 +25,11 @@ from features.gallery.encoder import GalleryEncoder
 from features.gallery.source import PhotoSource, open_photos
 from features.gallery.store import Embeddings
 from features.gallery.tasks import GalleryTasks
-from galleryrank.console import Log, print_json
+from galleryrank.console import Log
 from galleryrank.fit import check_device
 from galleryrank.gallery_run import GalleryRun, check_format
 from galleryrank.settings import load_config
+from galleryrank.streams import print_json
 
 ENCODER, VECTORS, MAP = "encoder", "vectors.parquet", "map.png"
 MAP_PANELS = 6

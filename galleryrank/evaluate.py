@@ -18,9 +18,10 @@ from galleryrank.evaluate_opening import Opened, open_everything
 from galleryrank.evaluate_options import EvaluateOptions
 from galleryrank.evaluate_sources import file_scores, model_fingerprint, source_scores
 from galleryrank.evaluate_words import print_evaluation
-from galleryrank.exits import INCONCLUSIVE, PASS, REGRESSION, print_data
+from galleryrank.exits import INCONCLUSIVE, PASS, REGRESSION
 from galleryrank.gallery_run import check_format
 from galleryrank.run_directory import RunDirectory, parse_utility
+from galleryrank.streams import print_json
 from ranking import Ranker
 
 CODES = {"pass": PASS, "regression": REGRESSION, "inconclusive": INCONCLUSIVE}
@@ -37,7 +38,7 @@ def evaluate_run(options: EvaluateOptions, format: str, quiet: bool) -> int:
     out = options.out or options.run or Path()  # one of the two is there: `option_faults`
     publish(result, out, _title(opened.dataset, options.role), say, options.junit)
     if format == "json":
-        print_data(result.metrics)
+        print_json(result.metrics)
     gate = result.metrics["gate"]
     return PASS if gate is None else CODES[gate["verdict"]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +53,8 @@ def open_everything(options: EvaluateOptions) -> Opened:
     if candidate is None or dataset is None:  # for the type checker: what failed has been raised
         raise InputError("neither a candidate nor a data set was opened")
     opened = Opened(dataset, candidate, baseline, rules)
-    raise_faults([*_head_faults(opened), *_seen_faults(opened, options.role), *_propensity_faults(opened, options)])
+    faults = [*_head_faults(opened, options.gate), *_seen_faults(opened, options.role)]
+    raise_faults([*faults, *_propensity_faults(opened, options)])
     if options.data is not None:  # the data set of a run was validated by its fit
         dataset.validate().raise_if_faulty()
     return opened
@@ -87,7 +88,7 @@ def _dataset(options: EvaluateOptions) -> Dataset:
     return RunDirectory(options.run).dataset(options.vectors)
 
 
-def _head_faults(opened: Opened) -> list[Fault]:
+def _head_faults(opened: Opened, gate: Path | None) -> list[Fault]:
     """A baseline's heads that the candidate lacks, and heads of the rules that are not compared."""
     faults: list[Fault] = []
     ours = opened.dataset.schema.head_names if opened.candidate.ranker is None else list(opened.candidate.ranker.heads)
@@ -100,7 +101,9 @@ def _head_faults(opened: Opened) -> list[Fault]:
             faults.append(Fault(message, opened.baseline.path, key="--against"))
         shared = [head for head in ours if head in theirs]
     if opened.rules is not None:
-        attempt(faults, partial(opened.rules.check, shared))
+        of_rules: list[Fault] = []
+        attempt(of_rules, partial(opened.rules.check, shared))
+        faults += [replace(fault, file=gate) for fault in of_rules]
     return faults
 
 

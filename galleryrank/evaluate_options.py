@@ -73,8 +73,9 @@ def option_faults(options: EvaluateOptions) -> list[Fault]:
     of_scores = options.scores is not None
     refuse(options.run is None and not of_scores, "RUN", "is missing: name a run directory, or --scores FILE.parquet")
     refuse(options.run is not None and of_scores, "--scores", "is another candidate than RUN: name one of the two")
-    refuse(of_scores and options.data is None, "--scores", "needs --data DATASET, the log with the outcomes")
-    refuse(of_scores and options.out is None, "--scores", "needs --out DIR: there is no run directory to write into")
+    alone_scores = of_scores and options.run is None
+    refuse(alone_scores and options.data is None, "--scores", "needs --data DATASET, the log with the outcomes")
+    refuse(alone_scores and options.out is None, "--scores", "needs --out DIR: there is no run directory to write into")
     refuse(of_scores and options.logged_position, "--logged-position", of_a_model)
     refuse(of_scores and options.vectors is not None, "--vectors", of_a_model)
     refuse(
@@ -85,6 +86,13 @@ def option_faults(options: EvaluateOptions) -> list[Fault]:
     refuse(options.gate is not None and not options.gated, "--gate", alone)
     refuse(options.junit is not None and not options.gated, "--junit", alone)
     refuse(options.junit is not None and options.junit.is_dir(), "--junit", "must be a file, and is a folder")
+    written = options.out if options.out is not None else options.run
+    own = () if written is None else tuple((written / name).resolve() for name in ("report.html", "metrics.json"))
+    refuse(
+        options.junit is not None and options.junit.resolve() in own,
+        "--junit",
+        "would overwrite what this command writes itself: choose another name",
+    )
     refuse(options.out is not None and options.out.exists() and not options.out.is_dir(), "--out", "must be a folder")
     refuse(any(not name.strip() for name in options.slices), "--slice", "must name a column, got an empty name")
     refuse(

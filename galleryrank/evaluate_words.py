@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.formatting import format_interval, format_number
+from evaluation.formatting import format_interval, format_number, format_p
 from evaluation.measured.ranker_scores import COVERAGE
 from evaluation.report.words import metric_words
 from galleryrank.console import Log
@@ -60,7 +60,7 @@ def print_gate(metrics: Mapping[str, Any], say: Log) -> None:
             format_number(test["baseline"]),
             f"{format_number(test['candidate'])}\n{_percent(test)}",
             format_number(test["floor"]),
-            format_number(test["p_holm"]),
+            format_p(test["p_holm"]),
             test["outcome"] + (f": {test['reason']}" if test["reason"] else ""),
         )
         for test in [*overall, *against[:SHOWN]]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from _galleryrank_siblings import HiddenPackageError
+from galleryrank.streams import redirect_to_nowhere, unfailing_stderr
 
 PASS = 0
 REGRESSION = 1
@@ -22,8 +20,14 @@ def run(command: Callable[[], int | None]) -> int:
     """Run a command and turn what it raises into an exit code; messages go to stderr.
 
     Bad input (an InputError, or a file that cannot be opened) prints its faults and nothing else. Any other exception
-    is ours to mend: it prints its traceback and exits with 70, never with 1, which means a regression.
+    is ours to mend: it prints its traceback and exits with 70, never with 1, which means a regression. Nor does a
+    stderr that nobody reads any more change the code.
     """
+    with unfailing_stderr():
+        return _run(command)
+
+
+def _run(command: Callable[[], int | None]) -> int:
     try:
         code = command() or PASS
         if code == INTERRUPTED:  # typer makes an exit of the interrupt, and says nothing
@@ -33,7 +37,7 @@ def run(command: Callable[[], int | None]) -> int:
         _say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, e.g. `| head`
-        sys.stderr.close()
+        redirect_to_nowhere(sys.stdout)
         return PASS
     except OSError as error:
         _say(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}")
@@ -57,17 +61,6 @@ def run(command: Callable[[], int | None]) -> int:
         traceback.print_exc()
         _say("internal error: this is a fault of galleryrank, not of your input")
         return INTERNAL_ERROR
-
-
-def print_data(data: Any) -> None:
-    """JSON on stdout, whatever its reader does: a closed pipe (`| head`) must not turn a regression into a pass."""
-    try:
-        print(json.dumps(data, indent=1, allow_nan=False), flush=True)
-    except BrokenPipeError:
-        # what is left in the buffer would fail again when Python ends, with an exit code of its own
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
 
 
 def _say(text: str) -> None:

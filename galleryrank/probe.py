@@ -27,12 +27,13 @@ from features.gallery import EncoderConfig, GalleryData, GalleryEncoder, Gallery
 from features.gallery.bars import photo_bar
 from features.gallery.building import photo_size
 from features.gallery.source import PhotoSource
-from galleryrank.console import Log, print_json
+from galleryrank.console import Log
 from galleryrank.embed import find_encoder
 from galleryrank.fit import check_device
 from galleryrank.gallery_run import GalleryRun, check_format
 from galleryrank.holdout import held_out, holdout_name
 from galleryrank.optima import optima_figures
+from galleryrank.streams import print_json
 from multitask import Task
 
 OURS, RANDOM, TRANSFER, WHOLE = "the encoder", "random encoder", "pretrained transfer", "end to end"

@@ -22,7 +22,7 @@ from evaluation.gallery.same_item import same_item
 from features import Fault, InputError
 from features.errors import raise_faults
 from features.gallery import GalleryData, GalleryEncoder
-from galleryrank.console import Log, print_json
+from galleryrank.console import Log
 from galleryrank.embed import VECTORS, as_shown, open_run, shown_tasks
 from galleryrank.engagement import Engagement, has_log, read_engagement
 from galleryrank.fit import check_device
@@ -30,6 +30,7 @@ from galleryrank.gallery_run import GalleryRun, check_format
 from galleryrank.review_photos import ReadReviews, read_reviews
 from galleryrank.seeds import Collection, Seeds, seeds_from_item, seeds_from_photos
 from galleryrank.shown_photos import shown_photos
+from galleryrank.streams import print_json
 
 SHEET = "sheet.png"
 SHOWN_RESULTS = 30  # on the sheet; the table has them all

@@ -12,10 +12,11 @@ from evaluation.formatting import format_interval, format_number
 from evaluation.metrics_json import jsonable, write_whole
 from features import Fault, InputError
 from features.errors import raise_faults
-from galleryrank.console import Log, print_json
+from galleryrank.console import Log
 from galleryrank.gallery_run import check_format
 from galleryrank.head_options import head_bounds, head_numbers
 from galleryrank.run_directory import load_model
+from galleryrank.streams import print_json
 from optimization.online.page import write_rounds
 from optimization.online.rounds import JOURNAL, Rounds
 from optimization.online.store import CONTROL, FRAME_COLUMNS, REPEAT, RoundDesign

@@ -14,7 +14,7 @@ from evaluation.marketplace.page import write_simulation
 from evaluation.marketplace.requests import CANDIDATES, SHOWN
 from evaluation.metrics_json import jsonable, write_metrics_json
 from features import Fault, raise_faults
-from galleryrank.console import Log, print_json
+from galleryrank.console import Log
 from galleryrank.gallery_run import GalleryRun, check_format, versions
 from galleryrank.simulate_arms import compare_arms
 from galleryrank.simulate_photos import PhotoSizes, PhotoWorld
@@ -30,6 +30,7 @@ from galleryrank.simulate_worlds import (
     Sizes,
     play_world,
 )
+from galleryrank.streams import print_json
 from optimization.online.store import LETTERS
 
 REQUESTS = 2_000_000

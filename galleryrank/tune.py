@@ -19,11 +19,12 @@ from typing import Any
 from evaluation.formatting import format_interval, format_number
 from evaluation.metrics_json import jsonable, write_metrics_json, write_whole
 from features import Dataset, Fault, InputError, raise_faults
-from galleryrank.console import Log, print_json
+from galleryrank.console import Log
 from galleryrank.exits import INCONCLUSIVE, PASS, REGRESSION
 from galleryrank.gallery_run import check_format
 from galleryrank.head_options import head_bounds, head_shares
 from galleryrank.run_directory import RunDirectory, parse_utility
+from galleryrank.streams import print_json
 from galleryrank.tune_baseline import baseline_of
 from galleryrank.tune_table import LiveTrials
 from galleryrank.weights import TUNED_FILE

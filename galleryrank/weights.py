@@ -12,9 +12,10 @@ from evaluation.formatting import format_number
 from evaluation.metrics_json import jsonable
 from features import Fault, InputError
 from features.artifact import read_json
-from galleryrank.console import Log, print_json
+from galleryrank.console import Log
 from galleryrank.gallery_run import check_format
 from galleryrank.run_directory import load_model, parse_utility
+from galleryrank.streams import print_json
 from ranking import Utility
 from ranking.ranker import UTILITY_HISTORY
 

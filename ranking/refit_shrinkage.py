@@ -29,11 +29,16 @@ from ranking.refit import AffineRefit
 __all__ = ["Shift", "kept_shifts"]
 
 SPREADS = np.geomspace(0.001, 3.0, 200)  # of tau, in logits; a finer one changes `kept` by less than a hundredth
+LEAST_VARIANCE = SPREADS[0] ** 2  # where residuals happen to cancel: one node at 0 would count without bound
 
 
 @dataclass(frozen=True)
 class Shift:
-    """The shift of one node's refit in logits and its variance; infinite where nothing was fitted."""
+    """The shift of one node's refit in logits and its variance; infinite where nothing is known of it.
+
+    That is where nothing was fitted, and where the rows are of a single request: after a refit their residuals add up
+    to 0, whatever the outcomes, and nothing says how another request would have moved it.
+    """
 
     value: float
     variance: float
@@ -54,21 +59,25 @@ class Shift:
         if not (refit.positives and refit.negatives):
             return cls(0.0, float("inf"))
         y = np.asarray(labels, dtype=np.float64)
-        keep = ~np.isnan(y)
-        z, y, w = np.asarray(logits, dtype=np.float64)[keep], y[keep], np.asarray(weights, dtype=np.float64)[keep]
+        w = np.asarray(weights, dtype=np.float64)
+        keep = ~np.isnan(y) & (w > 0.0)
+        z, y, w = np.asarray(logits, dtype=np.float64)[keep], y[keep], w[keep]
         p = np.exp(log_sigmoid(refit.apply(z)))
         information = w * p * (1.0 - p)
         total = float(information.sum())
-        _, requests = np.unique(np.asarray(groups)[keep], return_inverse=True)
+        ids, requests = np.unique(np.asarray(groups)[keep], return_inverse=True)
         scores = np.bincount(requests, w * (y - p))
-        centre = float(information @ z) / total
-        return cls(refit.intercept + (refit.slope - 1.0) * centre, float(scores @ scores) / total**2)
+        centre = float(information @ z) / total if total > 0.0 else 0.0
+        known = len(ids) > 1 and total**2 > 0.0  # no information where every p is 0 or 1
+        variance = float(scores @ scores) / total**2 if known else float("inf")
+        return cls(refit.intercept + (refit.slope - 1.0) * centre, variance)
 
 
 def kept_shifts(shifts: Sequence[Shift]) -> tuple[NDArray[np.float64], float]:
     """(what is kept of each node's shift (K,), tau), both in logits.
 
-    A node without a variance (nothing was fitted) keeps 0 and says nothing about tau.
+    A node of infinite variance keeps 0 and says nothing about tau. A variance counts as 1e-6, a thousandth of a logit
+    squared, at least.
 
     >>> kept, tau = kept_shifts([Shift(0.01, 0.001), Shift(-0.02, 0.001), Shift(0.35, 0.03)])  # one of few positives
     >>> kept.round(3).tolist(), tau
@@ -79,6 +88,7 @@ def kept_shifts(shifts: Sequence[Shift]) -> tuple[NDArray[np.float64], float]:
     """
     value, variance = np.array([s.value for s in shifts]), np.array([s.variance for s in shifts])
     known = np.isfinite(variance)
+    variance = np.maximum(variance, LEAST_VARIANCE)
     taus = np.concatenate([[0.0], SPREADS])
     total = variance[known] + taus[:, None] ** 2  # (taus, known nodes)
     likelihood = -0.5 * (np.log(total) + value[known] ** 2 / total).sum(1)

@@ -61,9 +61,7 @@ def fit_calibration(
     if not shrink:
         return Calibration(at_serving.refits, at_logged.refits, segments)
     kept, tau = kept_shifts(at_logged.shifts)
-    chance = [
-        shift.value - float(k) if np.isfinite(shift.variance) else 0.0 for shift, k in zip(at_logged.shifts, kept)
-    ]
+    chance = [shift.value - float(k) for shift, k in zip(at_logged.shifts, kept)]
     log(f"spread of the logit's shift between nodes {tau:.3f}; taken for chance: {_listed(tree.nodes, chance)}")
     return Calibration(_without(at_serving.refits, chance), _without(at_logged.refits, chance), segments)
 

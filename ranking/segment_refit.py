@@ -27,6 +27,7 @@ Notation: z the logit of a corrected probability, a and b the affine refit, w = 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -76,13 +77,33 @@ class SegmentRefit:
     reason: str | None = None
 
     def __post_init__(self) -> None:
-        lengths = {name: len(getattr(self, name)) for name in ("offsets", "errors", "positives")}
+        if faults := self._faults():
+            raise ValueError("; ".join(faults))
+
+    def _faults(self) -> list[str]:
+        """Values that no fit can have, all of them: a refit read from a file is applied to every score."""
+        columns = {name: getattr(self, name) for name in ("offsets", "errors", "positives")}
+        if unlisted := [name for name, column in columns.items() if not isinstance(column, tuple)]:
+            return [f"`{name}` must be a list of numbers, got {columns[name]!r}" for name in unlisted]
+        faults = []
+        lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1 or not self.offsets:
-            raise ValueError(f"`offsets`, `errors` and `positives` must have one length >= 1, got {lengths}")
-        if not np.isfinite(self.offsets).all() or self.offsets[0] != 0.0:
-            raise ValueError("`offsets` must be finite, and 0 for code 0")
-        if not (np.isfinite(self.tau) and self.tau >= 0.0):
-            raise ValueError(f"`tau` must be finite and >= 0, got {self.tau}")
+            faults.append(f"`offsets`, `errors` and `positives` must have one length >= 1, got {lengths}")
+        checks = (
+            ("offsets", "finite", self.offsets, _finite),
+            ("errors", "finite and >= 0", self.errors, lambda x: _finite(x) and x >= 0),
+            ("positives", "whole numbers >= 0", self.positives, lambda x: isinstance(x, int) and _finite(x) and x >= 0),
+            ("tau", "finite and >= 0", (self.tau,), lambda x: _finite(x) and x >= 0),
+            ("design_effect", "finite and > 0", (self.design_effect,), lambda x: _finite(x) and x > 0),
+            ("gain", "finite", (self.gain,), _finite),
+            ("reason", "a text or null", (self.reason,), lambda x: x is None or isinstance(x, str)),
+        )
+        for name, expected, values, fits in checks:
+            if bad := [value for value in values if not fits(value)]:
+                faults.append(f"`{name}` must be {expected}, got {bad[0]!r}")
+        if self.offsets and _finite(self.offsets[0]) and self.offsets[0] != 0.0:
+            faults.append(f"`offsets` must be 0 for code 0, got {self.offsets[0]!r}")
+        return faults
 
     @classmethod
     def fit(
@@ -105,8 +126,8 @@ class SegmentRefit:
             groups: (N,) request of each row; None = every row by itself.
 
         Raises:
-            ValueError: differing lengths, a logit that is not finite, a label outside {0, 1}, a negative weight, a code
-                outside 0 .. K - 1.
+            ValueError: differing lengths; all at once: a logit that is not finite, a label outside {0, 1}, a negative
+                weight, a code that is no whole number within 0 .. K - 1.
         """
         eta, y, w, s, g = _rows(logits, labels, codes, n_codes, weights, groups)
         counts = np.bincount(s, y, n_codes).astype(np.int64)
@@ -124,8 +145,17 @@ class SegmentRefit:
         return cls(delta, tuple(found.errors.tolist()), nothing.positives, found.tau, d, found.gain)
 
     def apply(self, logits: NDArray[Any], codes: NDArray[Any]) -> Vector:
-        """logits + offsets[codes], (N,) float64."""
-        result: Vector = np.asarray(logits, dtype=np.float64) + np.asarray(self.offsets)[codes]
+        """logits + offsets[codes], (N,) float64.
+
+        Raises:
+            ValueError: another number of codes than of logits, or a code that is no whole number within 0 .. K - 1.
+        """
+        z, s = np.asarray(logits, dtype=np.float64), np.asarray(codes)
+        if z.shape != s.shape:
+            raise ValueError(f"`logits`, `codes` must have one shape (N,), got {z.shape}, {s.shape}")
+        if (bad := _bad_codes(s, len(self.offsets))).any():
+            raise ValueError(_found("codes", _known(len(self.offsets)), s, bad))
+        result: Vector = z + np.asarray(self.offsets)[s.astype(np.int64)]
         return result
 
     def to_dict(self) -> dict[str, Any]:
@@ -171,7 +201,7 @@ def _rows(
     """The labelled rows of positive weight, checked; groups as codes 0, 1, ..."""
     z, y = np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     w = np.ones(y.shape) if weights is None else np.asarray(weights, dtype=np.float64)
-    s, g = np.asarray(codes).astype(np.int64), None if groups is None else np.asarray(groups)
+    s, g = np.asarray(codes), None if groups is None else np.asarray(groups)
     named = {"logits": z, "labels": y, "codes": s, "weights": w} | ({} if g is None else {"groups": g})
     shapes = {name: values.shape for name, values in named.items()}
     if z.ndim != 1 or len(set(shapes.values())) > 1:
@@ -181,13 +211,33 @@ def _rows(
         ("labels", "0, 1 or NaN", y, observed & (y != 0) & (y != 1)),
         ("weights", "finite and >= 0", w, ~(np.isfinite(w) & (w >= 0))),
         ("logits", "finite on labelled rows", z, observed & ~np.isfinite(z)),
-        ("codes", f"0 .. {n_codes - 1}", s, (s < 0) | (s >= n_codes)),
+        ("codes", _known(n_codes), s, _bad_codes(s, n_codes)),
     )
-    for name, expected, values, bad in faults:
-        if bad.any():
-            row = int(bad.argmax())
-            count = int(bad.sum())
-            raise ValueError(f"`{name}` must be {expected}, got {values[row]} in row {row} ({count} such rows)")
+    if any(bad.any() for *_, bad in faults):
+        raise ValueError("; ".join(_found(*fault) for fault in faults if fault[3].any()))
     keep = observed & (w > 0)
     requests = None if g is None else np.unique(g[keep], return_inverse=True)[1].astype(np.int64)
-    return z[keep], y[keep], w[keep], s[keep], requests
+    return z[keep], y[keep], w[keep], s[keep].astype(np.int64), requests
+
+
+def _bad_codes(codes: NDArray[Any], n_codes: int) -> NDArray[np.bool_]:
+    """(N,) which codes are no place of the table; an index of -1 would take the last segment's offset, unseen."""
+    if codes.dtype.kind in "iu":
+        return (codes < 0) | (codes >= n_codes)
+    if codes.dtype.kind != "f":
+        return np.ones(codes.shape, bool)
+    return ~((codes >= 0) & (codes < n_codes) & (codes == np.floor(codes)))  # also where NaN
+
+
+def _known(n_codes: int) -> str:
+    return f"whole numbers, 0 .. {n_codes - 1}"
+
+
+def _found(name: str, expected: str, values: NDArray[Any], bad: NDArray[np.bool_]) -> str:
+    row = int(bad.argmax())
+    return f"`{name}` must be {expected}, got {values[row]} in row {row} ({int(bad.sum())} such rows)"
+
+
+def _finite(value: Any) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole or (isinstance(value, float) and math.isfinite(value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,12 @@ from evaluation.checks import (
     probability_vector,
     weight_vector,
 )
-from evaluation.clusters import Clusters, clustered_error
+from evaluation.clusters import ClusteredError, Clusters
 from evaluation.estimate import Estimate
 from evaluation.metrics import make_estimate
 from evaluation.ordering import mass_position
-from evaluation.proper_scores import ratio_of_sums
+from evaluation.slicing.sliced_influences import SlicePairs
+from evaluation.slicing.slices import Slices
 
 QUANTILES = (0.0, 0.33, 0.67, 0.9, 1.0)
 ALL = "all"
@@ -93,24 +95,30 @@ def calibration_of_stages(
     w = weight_vector(weights, len(y))
     clusters = Clusters.of(groups, len(y))
     heads = head_names(names, y.shape[1])
-    slices, parts = _slices(p_any, w, quantiles, len(y))
-    ranges = np.full((len(parts), 2), np.nan)
+    cuts: list[SlicePairs] = [SlicePairs.whole(clusters)]
+    shown: list[tuple[str, float, float]] = [(ALL, np.nan, np.nan)]  # slice, p_any_low, p_any_high
     if p_any is not None:
         engaged = probability_vector("p_any", p_any, len(y))
-        ranges = np.array(
-            [(engaged[rows].min(), engaged[rows].max()) if len(rows) else (np.nan,) * 2 for rows in slices]
-        )
-    records = []
-    for stage, probabilities in stages.items():
-        p = probability_matrix(f"probabilities {stage}".rstrip(), probabilities, y.shape)
-        for column, head in enumerate(heads):
-            for part, rows, (low, high) in zip(parts, slices, ranges):
-                record: dict[str, object] = {"stage": stage, "head": head, "slice": part}
-                record |= {"p_any_low": low, "p_any_high": high}
-                part_clusters = Clusters(clusters.codes[rows], clusters.count)
-                record |= _one_slice(y[rows, column], p[rows, column], w[rows], part_clusters)
-                records.append(record)
-    return pd.DataFrame(records)
+        part = p_any_slices(engaged, w, quantiles)
+        count = len(quantiles) - 1
+        cuts.append(SlicePairs.of(Slices("p_any", tuple(map(str, range(count))), part), clusters))
+        parts = (f"{100 * low:g}-{100 * high:g} %" for low, high in itertools.pairwise(quantiles))
+        shown = [(ALL, *_ranges(engaged, np.zeros(len(y), np.intp), 1)[0])]
+        shown += [(name, *limits) for name, limits in zip(parts, _ranges(engaged, part, count))]
+    values = {stage: np.asarray(probabilities) for stage, probabilities in stages.items()}
+    for stage, matrix in values.items():
+        probability_matrix(f"probabilities {stage}".rstrip(), matrix, y.shape)  # checked; converted column by column
+    records: dict[str, list[dict[str, object]]] = {stage: [] for stage in stages}
+    for column, head in enumerate(heads):
+        observed = [_Observed.of(y[:, column], w, pairs) for pairs in cuts]
+        for stage, matrix in values.items():
+            p = matrix[:, column].astype(np.float64)
+            lines = [line for part_observed in observed for line in part_observed.lines(p)]
+            records[stage] += [
+                {"stage": stage, "head": head, "slice": name, "p_any_low": low, "p_any_high": high, **line}
+                for line, (name, low, high) in zip(lines, shown)
+            ]
+    return pd.DataFrame([record for lines in records.values() for record in lines])
 
 
 def p_any_slices(p_any: npt.ArrayLike, weights: npt.ArrayLike | None, quantiles: Sequence[float]) -> IntArray:
@@ -123,40 +131,70 @@ def p_any_slices(p_any: npt.ArrayLike, weights: npt.ArrayLike | None, quantiles:
     if len(cuts) < 2 or cuts[0] != 0.0 or cuts[-1] != 1.0 or np.any(np.diff(cuts) <= 0.0):
         raise ValueError(f"`quantiles` must rise from 0 to 1, got {tuple(quantiles)}")
     engaged = probability_vector("p_any", p_any)
-    position = mass_position(engaged, weight_vector(weights, len(engaged)))
+    w = weight_vector(weights, len(engaged))
+    if not len(w):
+        return np.empty(0, np.intp)
+    position = mass_position(engaged, w if w.any() else np.ones(len(w)))  # no row counts: all rows alike
     return np.searchsorted(cuts[1:-1], position, side="right")
 
 
-def _slices(
-    p_any: npt.ArrayLike | None, weights: FloatArray, quantiles: Sequence[float], rows: int
-) -> tuple[list[IntArray], list[str]]:
-    """The rows of "all" and of every slice, and their names."""
-    everything = np.arange(rows)
-    if p_any is None:
-        return [everything], [ALL]
-    codes = p_any_slices(p_any, weights, quantiles)
-    parts = [f"{100 * low:g}-{100 * high:g} %" for low, high in itertools.pairwise(quantiles)]
-    return [everything, *(np.flatnonzero(codes == index) for index in range(len(parts)))], [ALL, *parts]
+def _ranges(engaged: FloatArray, codes: IntArray, count: int) -> list[tuple[float, float]]:
+    """The lowest and the highest p_any of each slice; NaN where it holds no row."""
+    low, high = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(low, codes, engaged)
+    np.maximum.at(high, codes, engaged)
+    return [(a, b) if a <= b else (np.nan, np.nan) for a, b in zip(low.tolist(), high.tolist())]
 
 
-def _one_slice(
-    labels: FloatArray, probabilities: FloatArray, weights: FloatArray, clusters: Clusters
-) -> dict[str, object]:
-    known = ~np.isnan(labels)
-    y, w = np.where(known, labels, 0.0), weights * known
-    total = float(w.sum())
-    value, influence = ratio_of_sums(probabilities, y, w)
-    reason = None if total > 0.0 else "no row with a label"
-    if reason is None and np.isnan(value):
-        reason = "no positive row"
-    ratio: Estimate = make_estimate("ratio", value, clustered_error(influence, clusters, w), reason)
-    return {
-        "rows": int(known.sum()),
-        "predicted": float(w @ probabilities) / total if total > 0.0 else float("nan"),
-        "observed": float(w @ y) / total if total > 0.0 else float("nan"),
-        "ratio": ratio.value,
-        "ratio_se": ratio.standard_error,
-        "ratio_low": ratio.low,
-        "ratio_high": ratio.high,
-        "reason": ratio.reason,
-    }
+@dataclass(frozen=True)
+class _Observed:
+    """What one head's labels say in one cut of the rows, the same for every stage."""
+
+    pairs: SlicePairs
+    weights: FloatArray  # (N,) 0 where the label is missing
+    rows: IntArray  # (S,) rows whose label is there
+    mass: FloatArray  # (P,) sums of the weights
+    happened: FloatArray  # (P,) sums of w y
+
+    @classmethod
+    def of(cls, labels: FloatArray, weights: FloatArray, pairs: SlicePairs) -> _Observed:
+        known = ~np.isnan(labels)
+        y, w = np.where(known, labels, 0.0), weights * known
+        rows = np.bincount(pairs.slices.codes[known], minlength=pairs.slices.count)
+        return cls(pairs, w, rows, pairs.sums(w), pairs.sums(w * y))
+
+    def lines(self, probabilities: FloatArray) -> list[dict[str, object]]:
+        """One stage's line of every slice."""
+        pairs = self.pairs
+        expected = pairs.sums(self.weights * probabilities)
+        total, predicted, observed = (pairs.totals(values) for values in (self.mass, expected, self.happened))
+        requests = pairs.totals((self.mass > 0.0).astype(np.float64))
+        ratio = _over(predicted, observed)
+        seen = observed > 0.0
+        per_observed = pairs.each(np.divide(1.0, observed, out=np.zeros_like(observed), where=seen))
+        influence = (expected - pairs.each(np.where(seen, ratio, 0.0)) * self.happened) * per_observed
+        errors = np.where(requests > 1.0, pairs.errors(influence), np.nan)
+        freedom = np.where(requests > 1.0, pairs.freedom(influence), np.nan)
+        means = np.stack([_over(predicted, total), _over(observed, total)], axis=1)
+        lines: list[dict[str, object]] = []
+        for number in range(pairs.slices.count):
+            reason = None if seen[number] else "no positive row" if total[number] > 0.0 else "no row with a label"
+            known = ClusteredError(float(errors[number]), float(freedom[number]))
+            estimate: Estimate = make_estimate("ratio", float(ratio[number]), known, reason)
+            lines.append(
+                {
+                    "rows": int(self.rows[number]),
+                    "predicted": float(means[number, 0]),
+                    "observed": float(means[number, 1]),
+                    "ratio": estimate.value,
+                    "ratio_se": estimate.standard_error,
+                    "ratio_low": estimate.low,
+                    "ratio_high": estimate.high,
+                    "reason": estimate.reason,
+                }
+            )
+        return lines
+
+
+def _over(above: FloatArray, below: FloatArray) -> FloatArray:
+    return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0.0)

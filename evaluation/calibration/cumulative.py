@@ -21,7 +21,8 @@ from evaluation.checks import (
     weight_vector,
 )
 from evaluation.clusters import Clusters
-from evaluation.formatting import format_number
+from evaluation.formatting import chance, format_number
+from evaluation.holm import holm
 from evaluation.metrics import undefined_reasons
 from evaluation.metrics_json import jsonable
 from evaluation.ordering import ScoreOrder
@@ -62,23 +63,13 @@ class CalibrationTest:
 
     @property
     def rejected(self) -> bool:
-        """Whether a calibrated model would show this in 5 % of logs at most."""
+        """Whether a calibrated model would show this in 5 % of logs at most, by this test alone."""
         return self.p_value <= LEVEL
 
     @property
     def sentence(self) -> str:
         """The finding in one sentence for people."""
-        if self.reason is not None:
-            return f"Calibration was not tested: {self.reason}."
-        chance = f"p = {format_number(self.p_value)}"
-        if not self.rejected:
-            return f"No sign of miscalibration over the range of scores ({chance})."
-        much = "much" if self.predicted > self.observed else "little"
-        return (
-            f"Not calibrated ({chance}): predicts too {much} between {format_number(self.low)} and "
-            f"{format_number(self.high)}, {format_number(self.predicted)} on average where "
-            f"{format_number(self.observed)} was observed."
-        )
+        return _sentence(self, self.p_value)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, ready for JSON: None instead of NaN; with `rejected` and `sentence`."""
@@ -150,10 +141,10 @@ def calibration_tests(
         groups, weights, replicates, seed: As in `calibration_test`.
 
     Returns:
-        Tests: one row per head, the fields of `CalibrationTest` with `rejected` and `sentence`. Curves, for
-        `cumulative_figure`: head, share (of the weight up to there), score, predicted and observed (cumulative sums
-        over the sum of the weights) and their difference, lowest score first, at about 130 places with the extremes
-        among them; none of a head without a label.
+        Tests: one row per head, the fields of `CalibrationTest` with `p_adjusted` (Holm's, over the heads), `rejected`
+        and `sentence`, which both go by `p_adjusted`. Curves, for `cumulative_figure`: head, share (of the weight up to
+        there), score, predicted and observed (cumulative sums over the sum of the weights) and their difference, lowest
+        score first, at about 130 places with the extremes among them; none of a head without a label.
 
     >>> tests, curves = calibration_tests([[1], [0]], [[0.5], [0.5]], [1, 2], names=["click"])
     >>> tests[["head", "statistic", "positives"]].to_dict("records"), curves["difference"].tolist()
@@ -167,10 +158,17 @@ def calibration_tests(
     for column, head in enumerate(head_names(names, y.shape[1])):
         known_order = None if orders is None else orders[column]
         test, curve = _test_and_curve(y[:, column], p[:, column], clusters, w, known_order, replicates, seed)
-        tests.append({"head": head, **vars(test), "rejected": test.rejected, "sentence": test.sentence})
+        tests.append((head, test))
         curve.insert(0, "head", head)
         curves.append(curve)
-    return pd.DataFrame(tests), pd.concat(curves, ignore_index=True)
+    adjusted = holm([test.p_value for _, test in tests])
+    table = pd.DataFrame(
+        [
+            {"head": head, **vars(test), "p_adjusted": p, "rejected": bool(p <= LEVEL), "sentence": _sentence(test, p)}
+            for (head, test), p in zip(tests, adjusted.tolist())
+        ]
+    )
+    return table, pd.concat(curves, ignore_index=True)
 
 
 def _test_and_curve(
@@ -198,17 +196,31 @@ def _test_and_curve(
         reason = "fewer than two requests"
     random = np.random.default_rng(seed)
     path = CumulativePath.of(order or ScoreOrder.of(p), y, p, w, clusters, random)
-    critical = chance = float("nan")
+    critical = p_value = float("nan")
     if reason is None:
         extents = path.redrawn_extents(replicates, random)
         critical = float(np.sort(extents)[replicates - int(LEVEL * (replicates + 1) + 1e-9)])
         # rounding must not read as a difference: a path that is 0 throughout ties with its copies
-        chance = float(1 + np.count_nonzero(extents >= path.extent - 1e-12)) / (replicates + 1)
-    test = CalibrationTest(path.extent, critical, chance, *_largest(path), *counts, reason)
+        p_value = float(1 + np.count_nonzero(extents >= path.extent - 1e-12)) / (replicates + 1)
+    test = CalibrationTest(path.extent, critical, p_value, *_largest(path), *counts, reason)
     places = len(path.difference)
     extremes = [int(path.difference.argmin()), int(path.difference.argmax())]
     shown = np.union1d(np.linspace(0, places - 1, min(places, SHOWN)).astype(np.intp), extremes)
     return test, pd.DataFrame({name: getattr(path, name)[shown] for name in CURVE})
+
+
+def _sentence(test: CalibrationTest, p: float) -> str:
+    """The finding for people, with the p-value that decides."""
+    if test.reason is not None:
+        return f"Calibration was not tested: {test.reason}."
+    if not p <= LEVEL:
+        return f"No sign of miscalibration over the range of scores ({chance(p)})."
+    much = "much" if test.predicted > test.observed else "little"
+    return (
+        f"Not calibrated ({chance(p)}): predicts too {much} between {format_number(test.low)} and "
+        f"{format_number(test.high)}, {format_number(test.predicted)} on average where "
+        f"{format_number(test.observed)} was observed."
+    )
 
 
 def _largest(path: CumulativePath) -> tuple[float, float, float, float, float]:

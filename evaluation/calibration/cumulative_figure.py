@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from evaluation.formatting import format_number
+from evaluation.formatting import chance, format_number
 from evaluation.svg import BLUE, GRID, INK, MUTED, VERMILION, style, svg_text
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def cumulative_figure(tests: pd.DataFrame, curves: pd.DataFrame, *, name: str = 
 
     Both axes are shares of what was predicted in all, so the slope is observed / predicted - 1 at those scores. The
     grey band is as high as 95 % of calibrated models' curves are, from the curve's low or high point on: the curve
-    leaves it exactly where p <= .05.
+    leaves it exactly where the head's own p <= .05. The words, and the part drawn in red, go by p_adjusted: with many
+    heads a curve may leave the band by chance.
 
     Args:
         tests: One row per head of `calibration_tests`.
@@ -86,9 +87,9 @@ def _panel(axes: Axes, test: pd.Series[Any], curve: pd.DataFrame) -> None:
 def _finding(test: pd.Series[Any]) -> str:
     if test["reason"] is not None and pd.notna(test["reason"]):
         return str(test["reason"])
-    chance = f"p = {format_number(float(test['p_value']))}"
+    p = f"{chance(float(test['p_adjusted']))} (Holm)"
     if not test["rejected"]:
-        return f"within chance, {chance}"
+        return f"not shown to be off, {p}"
     much = "too much" if test["predicted"] > test["observed"] else "too little"
     low, high = format_number(float(test["low"])), format_number(float(test["high"]))
-    return f"{much} from {low} to {high}, {chance}"
+    return f"{much} from {low} to {high}, {p}"

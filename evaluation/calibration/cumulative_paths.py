@@ -80,8 +80,7 @@ class CumulativePath:
         step_of_group, steps = _steps(order, variance, weights, bins)
         step = step_of_group[order.group]
         lowest_first = order.order[order.ends][::-1]  # one row of each score
-        score = np.full(steps, -np.inf)
-        np.maximum.at(score, step_of_group[::-1], probabilities[lowest_first])
+        score = probabilities[lowest_first[np.flatnonzero(np.diff(step_of_group[::-1], append=steps))]]
 
         def sums(values: FloatArray) -> FloatArray:
             summed = np.cumsum(np.bincount(step, weights=values, minlength=steps)) / total
@@ -128,8 +127,8 @@ def _steps(order: ScoreOrder, variance: FloatArray, weights: FloatArray, bins: i
         mass = order.cumulative(weights)
     middle = mass - np.diff(mass, prepend=0.0) / 2.0
     place = np.minimum(((1.0 - middle / mass[-1]) * bins).astype(np.intp), bins - 1)
-    _, step = np.unique(place, return_inverse=True)
-    return step, int(step.max()) + 1
+    from_top = np.cumsum(np.diff(np.minimum.accumulate(place), prepend=place[0]) != 0)  # it falls, but for rounding
+    return from_top[-1] - from_top, int(from_top[-1]) + 1
 
 
 def _thrown_together(clusters: Clusters, random: np.random.Generator) -> tuple[np.ndarray, int]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api.types import infer_dtype
 
 from evaluation.checks import FloatArray, head_names, label_matrix, probability_matrix, weight_vector
 from evaluation.clusters import Clusters
@@ -17,6 +18,7 @@ from evaluation.freedom import t_two_sided, variance_freedom
 from evaluation.holm import holm
 from evaluation.ordering import mass_position
 
+TEXT = ("string", "bytes", "mixed", "mixed-integer")  # what pandas calls columns with text in them
 ROUNDING = 1e-12  # relative; a smaller change is none
 COLUMNS = (
     "head", "before", "after", "before_from", "before_to", "after_from", "after_to",
@@ -46,17 +48,18 @@ def ratio_drift(
         probabilities: `(N, T)`.
         groups: `(N,)` request ids.
         weights: `(N,)` >= 0; 1 / keep_prob on a sampled log.
-        times: `(N,)` numbers or dates, none missing. Rows of equal time stay in one period.
+        times: `(N,)` numbers or datetimes, none missing; no text. Rows of equal time stay in one period.
         names: The heads' names in column order.
         periods: How many periods of equal weight, at least 2.
 
     Returns:
         One row per head and change: head, before and after (the periods in words), before_from, before_to, after_from,
         after_to (first and last time, as text), ratio_before, ratio_after, change (after / before), low, high (95 %),
-        p, p_adjusted (Holm, over all rows), reason. Empty where all rows have one time: there is nothing to compare.
+        p, p_adjusted (Holm, over all rows), reason (no positive row, or no prediction above 0, in a period, or fewer
+        than two requests). Empty where all rows have one time: there is nothing to compare.
 
     Raises:
-        ValueError: a missing time, fewer than 2 periods, values outside their range.
+        ValueError: a missing time, times that are text, fewer than 2 periods, values outside their range.
 
     >>> y = [[1.0], [0.0], [1.0], [0.0], [1.0], [1.0], [1.0], [1.0]]
     >>> table = ratio_drift(y, [[0.5]] * 8, range(8), None, [1, 1, 1, 1, 2, 2, 2, 2], ["click"])
@@ -70,13 +73,20 @@ def ratio_drift(
     w = weight_vector(weights, len(y))
     clusters = Clusters.of(groups, len(y))
     period, bounds = _periods(times, w, periods)
+    rows = [np.flatnonzero(period == number) for number in range(len(bounds))]
+    requests = [Clusters(clusters.codes[inside], clusters.count) for inside in rows]
     records: list[dict[str, Any]] = []
     for column, head in enumerate(head_names(names, y.shape[1])):
         known = ~np.isnan(y[:, column])
-        outcome, weight = np.where(known, y[:, column], 0.0), w * known
-        for first in range(len(bounds) - 1):
-            inside = [(period == first + step) * weight for step in (0, 1)]
-            (start, stop), (next_start, next_stop) = bounds[first], bounds[first + 1]
+        weight = w * known
+        predicted, happened = weight * p[:, column], weight * np.where(known, y[:, column], 0.0)
+        sums: list[FloatArray] = []  # of the last two periods, (3, R) each: all periods at once could be large
+        for number, inside in enumerate(rows):
+            of = [requests[number].sums(values[inside]) for values in (predicted, happened, weight)]
+            sums = [*sums[-1:], np.stack(of)]
+            if not number:
+                continue
+            (start, stop), (next_start, next_stop) = bounds[number - 1], bounds[number]
             records.append(
                 {
                     "head": head,
@@ -86,7 +96,7 @@ def ratio_drift(
                     "before_to": stop,
                     "after_from": next_start,
                     "after_to": next_stop,
-                    **_change(outcome, p[:, column], inside[0], inside[1], clusters),
+                    **_change(*sums),
                 }
             )
     if not records:
@@ -96,23 +106,18 @@ def ratio_drift(
     return table
 
 
-def _change(
-    labels: FloatArray, probabilities: FloatArray, before: FloatArray, after: FloatArray, clusters: Clusters
-) -> dict[str, Any]:
-    """The ratios under the weights `before` and `after` `(N,)`, and the change between them."""
-    predicted = [float(w @ probabilities) for w in (before, after)]
-    observed = [float(w @ labels) for w in (before, after)]
-    # each request's sums of w p and w y in either period, (2, R)
-    paths = np.stack([clusters.sums(w * probabilities) for w in (before, after)])
-    happened = np.stack([clusters.sums(w * labels) for w in (before, after)])
+def _change(before: FloatArray, after: FloatArray) -> dict[str, Any]:
+    """The ratios of two periods and the change between them; `(3, R)` each request's sums of w p, w y and w in each."""
+    paths, happened = [before[0], after[0]], [before[1], after[1]]
+    predicted, observed = [float(values.sum()) for values in paths], [float(values.sum()) for values in happened]
     ratios = [p / o if o > 0.0 else math.nan for p, o in zip(predicted, observed)]
     found: dict[str, Any] = {"ratio_before": ratios[0], "ratio_after": ratios[1]}
     empty = {"change": math.nan, "low": math.nan, "high": math.nan, "p": math.nan}
-    requests = [int(np.count_nonzero(clusters.sums(w))) for w in (before, after)]
     if min(observed) <= 0.0:
-        none = "neither period" if max(observed) <= 0.0 else ("the first" if observed[0] <= 0.0 else "the second")
-        return {**found, **empty, "reason": f"no positive row in {none}".replace("in neither", "in either")}
-    if min(requests) < 2:
+        return {**found, **empty, "reason": f"no positive row in {_where(observed)}"}
+    if min(predicted) <= 0.0:  # no factor leads from a ratio of 0 to another
+        return {**found, **empty, "reason": f"predicts nothing in {_where(predicted)}"}
+    if min(np.count_nonzero(before[2]), np.count_nonzero(after[2])) < 2:
         return {**found, **empty, "reason": "fewer than two requests in a period"}
     change = ratios[1] / ratios[0]
     of_ratio = [paths[k] / predicted[k] - happened[k] / observed[k] for k in (0, 1)]  # influence of log R_k
@@ -129,6 +134,13 @@ def _change(
     return {**found, "change": change, "low": low, "high": high, "p": float(p_value[0]), "reason": None}
 
 
+def _where(sums: list[float]) -> str:
+    """In which of two periods a sum is 0."""
+    if max(sums) <= 0.0:
+        return "either period"
+    return "the first" if sums[0] <= 0.0 else "the second"
+
+
 def _periods(times: Any, weights: FloatArray, periods: int) -> tuple[npt.NDArray[np.intp], list[tuple[str, str]]]:
     """The period `(N,)` of each row and the first and last time of each, as text; none where all times are equal."""
     moments = pd.Series(times).reset_index(drop=True)
@@ -139,17 +151,22 @@ def _periods(times: Any, weights: FloatArray, periods: int) -> tuple[npt.NDArray
         raise ValueError(
             f"`times` must be there in every row, got none at row {int(missing.argmax())} ({int(missing.sum())} in all)"
         )
+    if moments.dtype.kind == "O" and infer_dtype(moments.astype(object)) in TEXT:
+        raise ValueError(
+            f"`times` must be numbers or datetimes, got text or a mixture, {moments.iloc[0]!r} at row 0: it would be "
+            "sorted as words"
+        )
     place, uniques = pd.factorize(moments, sort=True)
-    if len(np.unique(place[weights > 0.0])) < 2:
+    mass = np.bincount(place, weights=weights, minlength=len(uniques)).astype(np.float64)  # of each time, in order
+    if np.count_nonzero(mass) < 2:
         return np.zeros(len(weights), dtype=np.intp), []
     # the first time's mid-rank lies below one half and the last one's above: two periods at least
-    position = mass_position(place.astype(float), weights)
-    _, period = np.unique(np.minimum((position * periods).astype(np.intp), periods - 1), return_inverse=True)
-    bounds = []
-    for number in range(int(period.max()) + 1):
-        inside = place[period == number]
-        bounds.append((_moment(uniques[inside.min()]), _moment(uniques[inside.max()])))
-    return period, bounds
+    position = mass_position(np.arange(len(mass), dtype=np.float64), mass)
+    number = np.minimum((position * periods).astype(np.intp), periods - 1)  # of each time, rising
+    starts = np.flatnonzero(np.diff(number, prepend=-1))
+    stops = np.append(starts[1:], len(mass))
+    bounds = [(_moment(uniques[a]), _moment(uniques[b - 1])) for a, b in zip(starts.tolist(), stops.tolist())]
+    return np.repeat(np.arange(len(starts)), stops - starts)[place], bounds
 
 
 def _moment(value: Any) -> str:

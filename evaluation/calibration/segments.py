@@ -140,13 +140,15 @@ def _one_column(head: _Head, part: Slices, pairs: Clusters, of_pair: IntArray) -
     weight_of_positive = float(observed.sum() / max(positives.sum(), 1.0)) or 1.0
     expected = predicted / weight_of_positive
     ratio = np.divide(predicted, observed, out=np.full(count, np.nan), where=observed > 0.0)
-    spread = np.bincount(of_pair, weights=(of_request - ratio[of_pair] * positive_of_request) ** 2, minlength=count)
+    squares = (of_request - ratio[of_pair] * positive_of_request) ** 2
+    spread = sums(squares, of_pair)
+    freedom = satterthwaite(spread, sums(squares**2, of_pair), sums((squares > 0.0).astype(float), of_pair))
     error = np.divide(np.sqrt(spread), observed, out=np.full(count, np.nan), where=(observed > 0.0) & (requests > 1))
     reasons = [
         _reason(*numbers) for numbers in zip(rows.tolist(), requests.tolist(), positives.tolist(), expected.tolist())
     ]
     untested = np.array([not tested for tested, _ in reasons])
-    intervals = [log_interval(value, se) for value, se in zip(ratio.tolist(), error.tolist())]
+    intervals = [log_interval(*numbers) for numbers in zip(ratio.tolist(), error.tolist(), freedom.tolist())]
     return pd.DataFrame(
         {
             "column": part.column,

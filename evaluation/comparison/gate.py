@@ -35,6 +35,7 @@ from evaluation.comparison.influences import judged, paired_difference
 from evaluation.comparison.paired import RankingInfluences
 from evaluation.metric_kinds import metric_kind
 from evaluation.per_request.request_weights import ranks_are_estimates
+from evaluation.proper_scores import machine_epsilon
 from evaluation.slicing.slice_counts import SliceCounts, check_slice_rows
 from evaluation.slicing.sliced_influences import HeadScores, SlicePairs
 from evaluation.slicing.slices import Slices
@@ -50,18 +51,20 @@ def gate(
     names: Sequence[str] | None = None,
     slices: Sequence[Slices] = (),
     rules: GateRules | None = None,
+    ungated: Sequence[str] = (),
 ) -> GateResult:
     """Judge a candidate against production over the same rows.
 
     Args:
         labels: `(N, T)` 0, 1 or NaN (missing: left out of that head alone).
         candidate, baseline: `(N, T)` scores per head, or `(N,)` one score for all; probabilities where the rules name a
-            metric that reads them.
+            metric that reads them. Log losses of both are clipped by the coarser of their two types.
         groups: `(N,)` request ids.
         weights: `(N,)` >= 0; 1 / keep_prob on a sampled log.
         names: The heads' names in column order.
         slices: The columns' partitions of the N rows; those that the rules ask for must be among them.
         rules: What must remain; None for `GateRules()`: 98 % of every head's PR-AUC.
+        ungated: Heads of the candidate that production has not: said beside the verdict, which is not about them.
 
     Returns:
         The verdict, every test behind it, and sentences.
@@ -85,7 +88,11 @@ def gate(
     lacking = [column for column in rules.slices if column not in {part.column for part in slices}]
     if lacking:
         raise ValueError(f"`slices` must hold the columns that the rules ask for, got none of {', '.join(lacking)}")
-    models = RankingInfluences(y, candidate, w, "candidate"), RankingInfluences(y, baseline, w, "baseline")
+    epsilon = max(machine_epsilon(candidate), machine_epsilon(baseline))  # both are clipped alike
+    models = (
+        RankingInfluences(y, candidate, w, "candidate", epsilon=epsilon),
+        RankingInfluences(y, baseline, w, "baseline", epsilon=epsilon),
+    )
     if any(metric_kind(metric).of_probabilities for metric in rules.metrics):
         for model in models:
             model.check_probabilities()
@@ -100,7 +107,8 @@ def gate(
     ]
     whole = [record for record in records if record["overall"]]
     ordered = pd.DataFrame([*whole, *(record for record in records if not record["overall"])])
-    return GateResult.of(decide(ordered, rules)[list(COLUMNS)], rules, rows=len(y), requests=clusters.count)
+    decided = decide(ordered, rules)[list(COLUMNS)]
+    return GateResult.of(decided, rules, heads=[*heads, *ungated], rows=len(y), requests=clusters.count)
 
 
 def _head_records(
@@ -121,7 +129,7 @@ def _head_records(
             factor = share if kind.higher_is_better else 2.0 - share
             own, other = judged(kind, ours[metric], pairs), judged(kind, theirs[metric], pairs)
             difference, errors = paired_difference(own, other, pairs, factor)
-            d: FloatArray = difference if kind.higher_is_better else -difference
+            d: FloatArray = difference if kind.higher_is_better else 0.0 - difference  # no -0
             for s, name in enumerate(pairs.slices.names):
                 place = {"head": head, "metric": metric, "column": pairs.slices.column, "slice": name}
                 values = float(ours[metric][0][s]), float(theirs[metric][0][s])

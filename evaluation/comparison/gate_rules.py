@@ -27,11 +27,13 @@ class GateRules:
         tolerances: Metric -> c, gated on every head.
         head_tolerances: Head -> metric -> c: instead of, or on top of, `tolerances`.
         slices: The columns whose slices are looked at.
-        slice_values: Column -> the values one expects there: listed even where no row has them.
+        slice_values: Column of `slices` -> the values one expects there, listed even where no row has them. The
+            command reads it, for `evaluation.slicing.slice_columns.read_slices`; `gate` has its slices made already.
         min_positives: Below it a slice is not tested, and a head not decided.
 
     Raises:
-        InputError: values outside their range, an unknown metric; all at once.
+        InputError: values outside their range, an unknown metric, values of a column that is not among `slices`; all
+            at once.
 
     >>> GateRules(tolerances={"ap": 0.98}, head_tolerances={"save": {"ap": 0.9}}).of_head("save")
     {'ap': 0.9}
@@ -87,6 +89,8 @@ class GateRules:
             values["head_tolerances"] = heads
         reader.text_lists(values, "slice_values")
         reader.finish()
+        if any(fault.key == "slices" for fault in reader.faults):  # then nothing is known of whose values may be listed
+            values.pop("slice_values", None)
         faults, rules = reader.faults, cls()
         try:
             rules = cls(**values)
@@ -162,4 +166,9 @@ def _faults(rules: GateRules) -> list[Fault]:
     twice = sorted({column for column in rules.slices if list(rules.slices).count(column) > 1})
     if twice:
         faults.append(Fault(f"must differ from one another, got {', '.join(twice)} twice", key="slices"))
+    faults += [
+        Fault("no slices of it are asked for: name it in `slices` too", key=f"[slice_values].{column}")
+        for column in rules.slice_values
+        if column not in rules.slices
+    ]
     return faults

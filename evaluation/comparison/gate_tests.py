@@ -42,16 +42,9 @@ def measured(
         interval, reason.
     """
     candidate, baseline = values
-    reason = counts.reason(index, kind.name, candidate + baseline)
-    if reason is None and math.isnan(difference):
-        reason = f"{kind.label} is 0: one of the two predicts nothing"
-    if reason is None and counts.positives[index] < rules.min_positives:
-        reason = f"too few positives: {counts.positives[index]} of at least {rules.min_positives}"
-    if reason is None and counts.requests[index] < 2:
-        reason = "fewer than two requests: no interval"
+    silent = kind.name == "ratio" and candidate == 0.0 < baseline  # its |log ratio| is infinite: no doubt, no error
+    reason = _untestable(kind, values, counts, index, rules, silent=silent)
     effective = float(counts.effective[index])
-    if reason is None and effective < 1.5:
-        reason = "one request holds nearly all positives or nearly all negatives: no interval"
     base = _judged(kind, baseline)
     record: dict[str, Any] = {
         "candidate": candidate,
@@ -67,6 +60,9 @@ def measured(
     change = difference / base + share - 1.0 if relative else math.nan
     if reason is not None:
         return record | blank | {"change": change}
+    if silent:
+        certain = {"d": -math.inf, "se": 0.0, "low": -math.inf, "high": -math.inf, "p": 0.0}
+        return record | blank | certain | {"change": change}
     freedom = effective - 1.0
     se = error * math.sqrt(effective / freedom)
     quantile = float(quantiles((1.0 + rules.level) / 2.0, freedom))
@@ -134,6 +130,28 @@ def quantiles(level: float, freedom: float | FloatArray) -> FloatArray:
     from scipy.special import stdtrit  # not paid by those who import the package
 
     return np.asarray(stdtrit(freedom, level), dtype=np.float64)
+
+
+def _untestable(
+    kind: MetricKind, values: tuple[float, float], counts: SliceCounts, index: int, rules: GateRules, *, silent: bool
+) -> str | None:
+    """Why there is no test; None where there is one."""
+    reason = counts.reason(index, kind.name, sum(values))
+    if reason is not None:
+        return reason
+    if kind.name == "ratio" and values[1] == 0.0:
+        return "production predicts nothing: its predicted / observed is 0"
+    if counts.positives[index] < rules.min_positives:
+        return f"too few positives: {counts.positives[index]} of at least {rules.min_positives}"
+    if not counts.negatives[index] and not kind.of_probabilities:  # every order of the rows is as good
+        return "no negative row"
+    if silent:
+        return None
+    if counts.requests[index] < 2:
+        return "fewer than two requests: no interval"
+    if counts.effective[index] < 1.5:
+        return "one request holds nearly all positives or nearly all negatives: no interval"
+    return None
 
 
 def _chance(difference: float, error: float, freedom: float) -> float:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.formatting import format_number
+from evaluation.formatting import chance, format_number
 from evaluation.metric_kinds import metric_kind
 
 Test = Mapping[str, Any]
@@ -15,26 +15,33 @@ NOTHING = 1e-9  # a change below it is rounding
 MOST_TIMES = 1000.0  # beyond it "so many times more requests" is no plan
 
 
-def verdict_sentence(verdict: str, tests: Sequence[Test], requests: int, level: float) -> str:
+def verdict_sentence(verdict: str, tests: Sequence[Test], heads: Sequence[str], requests: int, level: float) -> str:
     """The verdict in one plain sentence or two.
 
     Args:
         verdict: "pass", "regression" or "inconclusive".
         tests: Records of `GateResult.tests`.
+        heads: All of the models', gated or not.
         requests: How many requests stand behind them.
         level: Of the intervals.
     """
     if verdict == "regression":
         return _regression([test for test in tests if test["outcome"] == "regression"], _tested(tests), level)
     overall = [test for test in tests if test["overall"]]
-    return _pass(overall, level) if verdict == "pass" else _inconclusive(overall, requests, level)
+    return _pass(overall, heads, level) if verdict == "pass" else _inconclusive(overall, requests, level)
 
 
-def warning_sentences(tests: Sequence[Test], level: float) -> list[str]:
-    """What did not decide the verdict: likely falls that Holm does not confirm, and what could not be tested."""
+def warning_sentences(tests: Sequence[Test], heads: Sequence[str], level: float) -> list[str]:
+    """What did not decide the verdict: likely falls that Holm does not confirm, and what was not tested.
+
+    Args:
+        tests: Records of `GateResult.tests`.
+        heads: All of the models', gated or not.
+        level: Of the intervals.
+    """
     found = [
-        f"{_moved(test, level)}: likely by itself ({_chance(test['p'])}), not after allowing for {_tested(tests)} "
-        f"tests ({_chance(test['p_holm'])})."
+        f"{moved(test, level)}: likely by itself ({chance(test['p'])}), not after allowing for {_tested(tests)} "
+        f"tests ({chance(test['p_holm'])})."
         for test in sorted((test for test in tests if test["outcome"] == "warning"), key=lambda test: test["p"])
     ]
     found += [
@@ -42,11 +49,16 @@ def warning_sentences(tests: Sequence[Test], level: float) -> list[str]:
         for test in tests
         if test["overall"] and test["reason"] is not None
     ]
+    gated = {test["head"] for test in tests}
+    free = [head for head in heads if head not in gated]
+    if free:
+        found.append(f"Not gated: {join(free)}.")
     untested = [test for test in tests if test["outcome"] == "not tested"]
     if untested:
         places = list(dict.fromkeys(where(test) for test in untested))
         shown = join(places[:NAMED]) if len(places) <= NAMED else f"{', '.join(places[:NAMED])}, ..."
-        found.append(f"Not tested: {len(untested)} of {len(tests)} lines, for want of positives or rows ({shown}).")
+        count = f"{len(untested)} of {len(tests)} lines"
+        found.append(f"Not tested: {count}, for want of rows, positives or negatives ({shown}).")
     return found
 
 
@@ -62,13 +74,13 @@ def where(test: Test) -> str:
 def percent(share: float) -> str:
     """A share with two digits that count: "14 %", "0.3 %".
 
-    >>> percent(0.1428), percent(0.003), percent(0.02), percent(1.5), percent(0.995)
-    ('14 %', '0.3 %', '2 %', '150 %', '99.5 %')
+    >>> percent(0.1428), percent(0.003), percent(0.02), percent(0.995), percent(12.344)
+    ('14 %', '0.3 %', '2 %', '99.5 %', '1,234 %')
     """
     size = abs(100.0 * share) if abs(share) >= NOTHING else 0.0
-    return (
-        f"{size:.0f} %" if size >= 9.95 and abs(size - round(size)) < 0.25 else f"{size:.{3 if size >= 95 else 2}g} %"
-    )
+    if size >= 99.95 or (size >= 9.95 and abs(size - round(size)) < 0.25):
+        return f"{size:,.0f} %"
+    return f"{size:.{3 if size >= 95 else 2}g} %"
 
 
 def signed(share: float) -> str:
@@ -90,7 +102,7 @@ def join(items: Sequence[str]) -> str:
 def _regression(falls: Sequence[Test], tested: int, level: float) -> str:
     worst, *others = sorted(falls, key=lambda test: (not test["overall"], test["p_holm"], test["change"] or 0.0))
     many = f" after allowing for {tested} tests" if tested > 1 else ""
-    sentence = f"Regression: {_moved(worst, level)}, {_asked(worst)} ({_chance(worst['p_holm'])}{many})"
+    sentence = f"Regression: {moved(worst, level)}, {_asked(worst)} ({chance(worst['p_holm'])}{many})"
     if others:
         named = [f"{where(test)} ({_label(test)}{_by(test)})" for test in others[:NAMED]]
         more = len(others) - NAMED
@@ -98,14 +110,13 @@ def _regression(falls: Sequence[Test], tested: int, level: float) -> str:
     return f"{sentence}."
 
 
-def _pass(overall: Sequence[Test], level: float) -> str:
+def _pass(overall: Sequence[Test], heads: Sequence[str], level: float) -> str:
     groups: dict[tuple[str, float], list[str]] = {}
     for test in overall:
         groups.setdefault((test["metric"], test["tolerance"]), []).append(test["head"])
-    everyone = {test["head"] for test in overall}
     parts = [
-        f"{_kept(metric, share)} on {'every head' if set(heads) == everyone else join(heads)}"
-        for (metric, share), heads in groups.items()
+        f"{_kept(metric, share)} on {'every head' if set(gated) == set(heads) else join(gated)}"
+        for (metric, share), gated in groups.items()
     ]
     return f"Pass: {join(parts)}, by the lower ends of the {percent(level)} intervals."
 
@@ -116,7 +127,9 @@ def _inconclusive(overall: Sequence[Test], requests: int, level: float) -> str:
         lacking = [
             f"{where(test)} ({_label(test)}): {test['reason']}" for test in overall if test["reason"] is not None
         ]
-        return f"Inconclusive: no fall is seen, but some heads cannot be judged: {'; '.join(lacking)}."
+        if len(lacking) == len(overall):
+            return f"Inconclusive: no head can be judged: {'; '.join(lacking)}."
+        return f"Inconclusive: all that can be judged holds, but some heads cannot be judged: {'; '.join(lacking)}."
     worst = min(judged, key=lambda test: test["d"] / test["se"] if test["se"] else -math.inf)
     kind = metric_kind(worst["metric"])
     if worst["detectable_share"] is None:
@@ -125,7 +138,7 @@ def _inconclusive(overall: Sequence[Test], requests: int, level: float) -> str:
         reach = f"a {'fall' if kind.higher_is_better else 'rise'} of {percent(worst['detectable_share'])} or more"
     if kind.higher_is_better and (worst["detectable_share"] or 0.0) >= 1.0:
         reach = "a loss of nearly all of it"
-    seen = f"Inconclusive: {_moved(worst, level)}, {_asked(worst)}"
+    seen = f"Inconclusive: {moved(worst, level)}, {_asked(worst)}"
     return f"{seen}; with {requests:,} requests only {reach} would be found in 4 of 5 cases. {_needed(worst)}"
 
 
@@ -135,15 +148,17 @@ def _needed(test: Test) -> str:
     times = (half / abs(test["d"])) ** 2 if test["d"] else math.inf
     if times > MOST_TIMES:
         return "What was seen lies so close to what is allowed that hardly any number of requests would decide."
-    if times <= 1.0:  # undecided by itself it is not: only the correction for many tests stands in the way
+    if times < 1.1:  # below 1 it is decided by itself: only the correction for many tests stands in the way
         return "A few more requests would decide."
     size = f"{times:.1f}" if times < 10 else f"{times:.0f}"
     return f"If the true change is what was seen, about {size} times as many requests would decide."
 
 
-def _moved(test: Test, level: float) -> str:
+def moved(test: Test, level: float) -> str:
     """What happened to the metric: "save in platform US lost 14 % of its PR-AUC (0.1200 -> 0.1030)"."""
     values = f"{format_number(test['baseline'])} -> {format_number(test['candidate'])}"
+    if test["metric"] == "ratio" and test["candidate"] == 0.0:
+        return f"{where(test)} predicts nothing: predicted / observed {values}"
     if test["metric"] == "ratio":
         return f"{where(test)} has predicted / observed {values}"
     kind, change = metric_kind(test["metric"]), test["change"]
@@ -193,11 +208,6 @@ def _kept(metric: str, share: float) -> str:
 
 def _label(test: Test) -> str:
     return metric_kind(test["metric"]).label
-
-
-def _chance(p: float) -> str:
-    """ "p = 0.0012", and no zeros for what is beyond doubt."""
-    return "p < 0.000001" if p < 1e-6 else f"p = {p:.2g}"
 
 
 def _tested(tests: Sequence[Test]) -> int:

@@ -63,6 +63,12 @@ def metric_influences(
     return float(values[0]), influence
 
 
+# A difference of less than this share of the metric, known to within as little, is nobody's: the same model's scores
+# rounded to float32 (6e-8 of each) move PR-AUC by up to 1e-6 of itself, where rows of a narrow band become equal (a
+# million rows), and every other metric by less.
+ROUNDING = 1e-5
+
+
 class Judged(NamedTuple):
     """What is judged of a metric in S slices.
 
@@ -82,7 +88,7 @@ def judged(kind: MetricKind, found: Influences, pairs: SlicePairs) -> Judged:
         return Judged(values, influences, None)
     positive = np.where(values > 0.0, values, np.nan)
     logs = np.log(positive)
-    slope = np.nan_to_num(np.where(logs < 0.0, -1.0, 1.0) / positive)  # of |log|, times d log / d ratio
+    slope = np.nan_to_num(_side(logs) / positive)  # of |log|, times d log / d ratio
     return Judged(np.abs(logs), influences * pairs.each(slope), logs)
 
 
@@ -95,6 +101,9 @@ def paired_difference(
     it is above 0 both must be above 0, or both below (an intersection-union test [Berger 1982]): its t is the smaller
     of the two. So SE = max(SE of the contrast that it is, SE of the other x |d| / |the other|).
 
+    What rounding alone explains (`ROUNDING`) is 0 with an error of 0: the difference of any metric, or, of two ratios,
+    that of their logarithms, which are then equally far from 0 wherever that is.
+
     Args:
         ours, theirs: What `judged` says of two models over the same rows.
         pairs: The slices, and the requests within them.
@@ -105,12 +114,26 @@ def paired_difference(
     """
     difference = ours.values - factor * theirs.values
     errors = pairs.errors(ours.influences - factor * theirs.influences)
-    if ours.signed is not None and theirs.signed is not None:
-        same = pairs.totals((ours.influences != theirs.influences).astype(np.float64)) == 0.0
-        same &= ours.signed == theirs.signed
+    if ours.signed is None or theirs.signed is None:
+        small = ROUNDING * np.abs(theirs.values)
+        rounded = (np.abs(difference) <= small) & (errors <= small)
+        difference, errors = np.where(rounded, 0.0, difference), np.where(rounded, 0.0, errors)
+    else:
+        apart = pairs.errors(_of_log(ours, pairs) - _of_log(theirs, pairs))
+        same = (np.abs(ours.signed - theirs.signed) <= ROUNDING) & (apart <= ROUNDING)
         wide = ours.values + factor * theirs.values
         other = pairs.errors(ours.influences + factor * theirs.influences)
         share = np.divide(np.abs(difference), wide, out=np.zeros_like(wide), where=wide > 0.0)
-        # models whose ratios are one and the same are equally far from 1, wherever that is
+        difference = np.where(same, (1.0 - factor) * theirs.values, difference)
         errors = np.where(same, 0.0, np.maximum(errors, other * share))
     return difference, np.where(np.isnan(difference), np.nan, errors)
+
+
+def _of_log(ratio: Judged, pairs: SlicePairs) -> FloatArray:
+    """Influences `(P,)` of a log ratio, whose size has them with the sign of its side of 0."""
+    return ratio.influences if ratio.signed is None else ratio.influences * pairs.each(_side(ratio.signed))
+
+
+def _side(logs: FloatArray) -> FloatArray:
+    """-1 below 0, else 1."""
+    return np.where(logs < 0.0, -1.0, 1.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from evaluation.formatting import format_interval, format_number
+from evaluation.formatting import format_interval, format_number, format_p
 from evaluation.metrics_json import write_whole
 
 SUITE = "galleryrank.gate"
@@ -68,8 +68,8 @@ def _numbers(test: Mapping[str, Any]) -> str:
     return (
         f"candidate {format_number(test['candidate'])}, baseline {format_number(test['baseline'])}, floor "
         f"{format_number(test['floor'])}, d {format_number(test['d'], signed=True)} "
-        f"{format_interval(test['low'], test['high'], signed=True)}, p {format_number(test['p'])}, after Holm "
-        f"{format_number(test['p_holm'])}, {test['positives']} positives in {test['requests']} requests"
+        f"{format_interval(test['low'], test['high'], signed=True)}, p {format_p(test['p'])}, after Holm "
+        f"{format_p(test['p_holm'])}, {test['positives']} positives in {test['requests']} requests"
     )
 
 

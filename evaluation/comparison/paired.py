@@ -30,15 +30,24 @@ class RankingInfluences:
         scores: `(N, T)` one column per head, or `(N,)` one score that ranks every head (sorted once).
         weights: `(N,)` >= 0.
         name: What the scores are called in an error.
+        epsilon: Log losses clip probabilities to [epsilon, 1 - epsilon]; None: the machine epsilon of the scores' type.
 
     Raises:
         ValueError: NaN scores, another shape than the labels'.
     """
 
-    def __init__(self, labels: FloatArray, scores: npt.ArrayLike, weights: FloatArray, name: str = "scores") -> None:
+    def __init__(
+        self,
+        labels: FloatArray,
+        scores: npt.ArrayLike,
+        weights: FloatArray,
+        name: str = "scores",
+        *,
+        epsilon: float | None = None,
+    ) -> None:
         values = np.asarray(scores)
         self.name, self.shared = name, values.ndim == 1
-        epsilon = machine_epsilon(values)
+        epsilon = machine_epsilon(values) if epsilon is None else epsilon
         values = float_array(name, values, ndim=1 if self.shared else 2)
         if len(values) != len(labels):
             apart = f"{abs(len(values) - len(labels)):,} {'more' if len(values) > len(labels) else 'fewer'}"
@@ -142,6 +151,8 @@ def compare(
             freedom = float(whole.freedom(first.influences - second.influences)[0])
             difference, error = float(found[0]), counts.error(0, kind.name, float(errors[0]))
             reason = counts.reason(0, kind.name, value + against)
+            if reason is None and np.isnan(difference):  # a ratio of 0 has no logarithm
+                reason = f"{kind.label} is 0: one of the two predicts nothing"
             if reason is None and np.isnan(error):
                 reason = "fewer than two requests: no interval"
             error = error if reason is None else float("nan")

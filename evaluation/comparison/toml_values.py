@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,13 @@ class Reader:
         return {name: float(value) for name, value in table.items() if self._numeric(value, f"[{key}].{name}")}
 
     def _numeric(self, value: Any, key: str) -> bool:
-        good = isinstance(value, int | float) and not isinstance(value, bool)
-        if not good:
+        if not isinstance(value, int | float) or isinstance(value, bool):
             self._fault(key, "must be a number", value)
-        return good
+        elif not abs(value) <= sys.float_info.max:  # NaN, infinities, and whole numbers that no float holds
+            self._fault(key, "must be a finite number", value)
+        else:
+            return True
+        return False
 
     def _texts(self, value: Any, key: str) -> bool:
         good = isinstance(value, list) and all(isinstance(text, str) for text in value)

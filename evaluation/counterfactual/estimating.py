@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from evaluation.counterfactual.position_based import position_based, position_ef
 from evaluation.counterfactual.reranking import Reranking
 from evaluation.counterfactual.self_normalised import self_normalised
 from evaluation.counterfactual.support import Support, measure_support
+from evaluation.counterfactual.utility_faults import UTILITY, utility_faults
 from evaluation.counterfactual.valued import Valued
 from evaluation.counterfactual.weights import check_clip, default_clip
 from evaluation.metrics_json import jsonable
@@ -24,9 +26,10 @@ from evaluation.metrics_json import jsonable
 __all__ = ["ESTIMATORS", "CounterfactualResult", "estimate_reranking"]
 
 ESTIMATORS = ("ips", "snips", "dr", "pbm")
-UTILITY = "utility"
 WITHOUT_MODEL = "no probabilities to start from: the new ranking has a score only"
 WITHOUT_REQUESTS = "no request whose every candidate has a label"
+WITHOUT_POSITIVES = "no positive row"
+WITHOUT_SHARED = "no positive row among the placements that both orders share"
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +89,12 @@ def estimate_reranking(
             position's effect as pbm has it.
         relevance: `(N, T)` predicted engagement at one position for all, for pbm. None: all items alike, and without a
             `model` dr has none.
-        utility: Weights of heads; adds the head "utility", sum_t w_t V_t.
+        utility: Weights of heads, finite and not all 0; adds the head "utility", sum_t w_t V_t.
         clip: The smallest propensity that is divided by; None for `default_clip`.
         notes: Sentences to put before those of the clipping report.
 
     Raises:
-        ValueError: arrays that do not fit together, a clip outside [0, 1).
+        ValueError: arrays that do not fit together, a clip outside [0, 1), a utility that cannot be valued.
         InputError: the new order follows the logged one.
 
     >>> requests, places = np.repeat(np.arange(40), 2), np.tile([1, 2], 40)       # items 0, 1, 0, 1, ... or 1, 0, ...
@@ -99,7 +102,7 @@ def estimate_reranking(
     >>> new = Reranking.of(-items, items, requests, places, np.full(80, 0.5))     # item 0 first
     >>> clicks = ((items == 0) & (places == 1)).astype(float)[:, None]
     >>> estimate_reranking(new, clicks, names=["click"]).table[["estimator", "value"]].values.tolist()
-    [['logged', 0.5], ['ips', 1.0], ['snips', 1.0], ['dr', nan], ['pbm', 0.5]]
+    [['logged', 0.5], ['ips', 1.0], ['snips', 1.0], ['dr', nan], ['pbm', nan]]
     """
     y = label_matrix("labels", labels)
     heads = head_names(names, y.shape[1])
@@ -107,6 +110,8 @@ def estimate_reranking(
     predicted, ranked = (_matrix(name, p, rows) for name, p in (("model", model), ("relevance", relevance)))
     if y.shape != rows:
         raise ValueError(f"`labels` must have shape {rows}, got {y.shape}")
+    if utility is not None and (faults := utility_faults(utility, heads)):
+        raise ValueError("; ".join(faults))
     least = default_clip(reranking) if clip is None else check_clip(clip)
     support = measure_support(reranking, least)
     support.refuse_dependent()
@@ -120,20 +125,23 @@ def estimate_reranking(
         own = None if ranked is None else ranked[:, t]
         found[head], effect = _of_head(part, label, None if predicted is None else predicted[:, t], own, least)
         effects.append(pd.DataFrame({"head": head, "position": np.arange(1, len(effect) + 1), "effect": effect}))
-    if utility:
+    bounds = dict.fromkeys(heads, 0.0)  # engagements cannot be fewer than none
+    if utility is not None:
         weighted = {head: weight for head, weight in utility.items() if weight != 0.0}
         found[UTILITY] = {
-            name: Valued.mixed([found[head][name] for head in weighted], list(weighted.values()))
+            name: Valued.mixed({head: found[head][name] for head in weighted}, weighted)
             for name in ("logged", *ESTIMATORS)
         }
         counts[UTILITY] = min(counts[head] for head in weighted)
+        bounds[UTILITY] = 0.0 if min(weighted.values()) > 0.0 else -math.inf
     said = [*notes, *support.notes()]
     if left_out:
         counted = ", ".join(f"{head} {n:,}" for head, n in left_out.items())
         said.append(f"Requests left out because some label is missing: {counted}.")
-    table = pd.DataFrame([line for head, values in found.items() for line in _lines(head, values, counts[head])])
+    lines = [line for head, values in found.items() for line in _lines(head, values, counts[head], bounds[head])]
     return CounterfactualResult(
-        table, pd.concat(effects, ignore_index=True), support, reranking.cutoff, tuple(dict.fromkeys(said))
+        pd.DataFrame(lines), pd.concat(effects, ignore_index=True), support, reranking.cutoff,
+        tuple(dict.fromkeys(said)),
     )  # fmt: skip
 
 
@@ -142,8 +150,10 @@ def _of_head(
 ) -> tuple[dict[str, Valued], FloatArray]:
     """The estimates by name, and the effect `(P,)` of the positions."""
     if not reranking.requests:
-        nothing = Valued.missing(reranking.clusters.count, WITHOUT_REQUESTS)
-        return dict.fromkeys(("logged", *ESTIMATORS), nothing), np.empty(0)
+        return _nothing(reranking, WITHOUT_REQUESTS), np.empty(0)
+    positive = (labels > 0.0) & (reranking.weights[reranking.clusters.codes] > 0.0)
+    if not positive.any():  # a model alone is no evidence either
+        return _nothing(reranking, WITHOUT_POSITIVES), np.empty(0)
     effect = position_effect(reranking, labels, relevance, clip)
     relative = np.empty(0) if effect is None else effect.relative()
     if model is None and relevance is not None:
@@ -161,7 +171,17 @@ def _of_head(
         "dr": robust,
         "pbm": position_based(reranking, labels, relevance, clip),
     }
+    seen = positive if reranking.cutoff is None else positive & (reranking.logged <= reranking.cutoff)
+    if not seen.any():
+        reason = f"{WITHOUT_POSITIVES} at positions up to {reranking.cutoff}"
+        values["logged"] = Valued.missing(reranking.clusters.count, reason)
+    if reranking.matched.any() and not (seen & reranking.matched).any():
+        values |= dict.fromkeys(("ips", "snips"), Valued.missing(reranking.clusters.count, WITHOUT_SHARED))
     return values, relative
+
+
+def _nothing(reranking: Reranking, reason: str) -> dict[str, Valued]:
+    return dict.fromkeys(("logged", *ESTIMATORS), Valued.missing(reranking.clusters.count, reason))
 
 
 def logged_value(reranking: Reranking, labels: FloatArray) -> Valued:
@@ -177,10 +197,10 @@ def logged_value(reranking: Reranking, labels: FloatArray) -> Valued:
     return Valued(value, parts - value * reranking.weights / reranking.total)
 
 
-def _lines(head: str, values: Mapping[str, Valued], requests: int) -> list[dict[str, Any]]:
+def _lines(head: str, values: Mapping[str, Valued], requests: int, least: float) -> list[dict[str, Any]]:
     lines = []
     for estimator, valued in values.items():
-        line = {"head": head, "estimator": estimator, **valued.to_dict(), "requests": requests}
+        line = {"head": head, "estimator": estimator, **valued.to_dict(least), "requests": requests}
         gap = {} if estimator == "logged" else valued.minus(values["logged"]).to_dict()
         line |= {"difference": gap.get("value")}
         line |= {f"difference_{key}": gap.get(key) for key in ("se", "low", "high")}

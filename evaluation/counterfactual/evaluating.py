@@ -11,10 +11,11 @@ from evaluation.checks import FloatArray, IntArray
 from evaluation.counterfactual.estimating import CounterfactualResult, estimate_reranking
 from evaluation.counterfactual.logged_policy import LoggedPolicy, refuse_without_propensities
 from evaluation.counterfactual.reranking import Reranking
+from evaluation.counterfactual.utility_faults import utility_faults
 from evaluation.counterfactual.weights import check_clip, default_clip
 from evaluation.measured.ranker_scores import with_own_vectors
 from evaluation.measured.scored_log import ScoredLog, Scores, role_batches
-from features import Dataset, InputError
+from features import Dataset, Fault, InputError, raise_faults
 from features.encoded import OWN, without_table_name
 from ranking import Ranker, Utility
 
@@ -102,13 +103,8 @@ def _weights(
         if len(heads) == 1:
             return {heads[0]: 1.0}
         raise InputError("the candidate has several heads and no utility to rank by: give its weights by `utility`")
-    weights = {str(head): float(w) for head, w in (chosen if isinstance(chosen, Mapping) else chosen.weights).items()}
-    unknown = [head for head in weights if head not in heads or head not in logged]
-    if unknown:
-        known = ", ".join(head for head in heads if head in logged)
-        raise InputError(
-            f"the utility must name heads of the candidate and the log ({known}), got {', '.join(unknown)}"
-        )
+    weights = dict(chosen if isinstance(chosen, Mapping) else chosen.weights)
+    raise_faults(Fault(fault) for fault in utility_faults(weights, [head for head in heads if head in logged]))
     return weights
 
 

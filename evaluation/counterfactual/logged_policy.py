@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evaluation.checks import FloatArray, IntArray
+from evaluation.counterfactual.placement_faults import placement_faults
 from evaluation.measured.scored_log import ScoredLog, role_batches
 from features import Dataset, Fault, raise_faults
 from features.validation_rows import as_floats
@@ -46,13 +47,11 @@ class LoggedPolicy:
             for table in role_batches(dataset, log.role, [position, propensity])
         ]
         positions, propensities = (np.concatenate([part[j] for part in parts]) for j in range(2))
-        faults = [
-            *_value_faults(positions, position, propensities, propensity, log),
-            *_request_faults(positions, dataset, log),
-        ]
+        policy = cls(positions, propensities, _item_order(log))
+        faults = [*_value_faults(policy, position, propensity, log), *_sampling_faults(dataset, log)]
         raise_faults(Fault(fault.message, dataset.path, fault.column, value=fault.value, count=fault.count)
                      for fault in faults)  # fmt: skip
-        return cls(positions, propensities, _item_order(log))
+        return policy
 
 
 def refuse_without_propensities(dataset: Dataset) -> None:
@@ -76,52 +75,35 @@ def refuse_without_propensities(dataset: Dataset) -> None:
     raise_faults(faults)
 
 
-def _value_faults(
-    positions: FloatArray, position: str, propensities: FloatArray, propensity: str, log: ScoredLog
-) -> list[Fault]:
-    faults = []
-    with np.errstate(invalid="ignore"):
-        checks = (
-            (propensity, propensities, (propensities > 0) & (propensities <= 1), "must be within (0, 1] in every row"),
-            (position, positions, (positions >= 1) & (positions == np.floor(positions)) & np.isfinite(positions),
-             "must be a whole number from 1 in every row"),
-        )  # fmt: skip
-    for name, values, good, text in checks:
-        if not good.all():
-            row = int(good.argmin())
-            found = "null" if np.isnan(values[row]) else f"{values[row]:g}"
-            message = f"{text} ({log.keys.text(row)} is the first that is not)"
-            faults.append(Fault(message, column=name, value=found, count=int((~good).sum())))
-    return faults
-
-
-def _request_faults(positions: FloatArray, dataset: Dataset, log: ScoredLog) -> list[Fault]:
-    faults = []
-    code, sampling = log.requests.codes, dataset.schema.sampling
-    if log.keep_prob.min(initial=1.0) < 1.0:
-        first = np.ones(log.requests.count, dtype=np.float32)
-        first[code] = log.keep_prob
-        by_row = sampling is not None and log.role in sampling.roles and sampling.unit == "row"
-        if by_row or (log.keep_prob != first[code]).any():
-            faults.append(
-                Fault(
-                    f"the {log.role} rows were sampled one by one, so candidates are missing from their requests and "
-                    "what another order would put where is unknown: use a role that is not sampled, or sample whole "
-                    'requests (unit = "request")'
-                )
-            )
-    order = np.lexsort((positions, code))
-    same = (np.diff(code[order]) == 0) & (np.diff(positions[order]) == 0)
-    if same.any():
-        row = int(order[1:][same].min())
-        faults.append(
-            Fault(
-                f"two candidates of one request stand at position {positions[row]:g} ({log.keys.text(row)} is one of "
-                "them): positions must differ within a request",
-                count=int(same.sum()),
-            )
+def _value_faults(policy: LoggedPolicy, position: str, propensity: str, log: ScoredLog) -> list[Fault]:
+    columns = {"positions": position, "propensities": propensity}
+    return [
+        Fault(
+            f"must {fault.expectation} ({log.keys.text(fault.row)} is the first that does not)",
+            column=columns[fault.argument],
+            value="null" if np.isnan(fault.value) else f"{fault.value:g}",
+            count=fault.count,
         )
-    return faults
+        for fault in placement_faults(log.requests, policy.positions, policy.propensities)
+    ]
+
+
+def _sampling_faults(dataset: Dataset, log: ScoredLog) -> list[Fault]:
+    code, sampling = log.requests.codes, dataset.schema.sampling
+    if log.keep_prob.min(initial=1.0) == 1.0:
+        return []
+    first = np.ones(log.requests.count, dtype=np.float32)
+    first[code] = log.keep_prob
+    by_row = sampling is not None and log.role in sampling.roles and sampling.unit == "row"
+    if not by_row and (log.keep_prob == first[code]).all():
+        return []
+    return [
+        Fault(
+            f"the {log.role} rows were sampled one by one, so candidates are missing from their requests and what "
+            "another order would put where is unknown: use a role that is not sampled, or sample whole requests "
+            '(unit = "request")'
+        )
+    ]
 
 
 def _item_order(log: ScoredLog) -> IntArray:

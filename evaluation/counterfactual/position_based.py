@@ -49,7 +49,8 @@ def position_effect(
         clip: The smallest propensity that is divided by.
 
     Returns:
-        theta, with neighbouring positions of fewer than 20 engagements taken together; None below 20 in all.
+        theta, with neighbouring positions of fewer than 20 engagements taken together; None below 20 in all, and
+        where that makes one run of several positions: 1 for all of them would pass for "no change".
     """
     place = reranking.logged - 1
     used = reranking.weights[reranking.clusters.codes]
@@ -57,6 +58,8 @@ def position_effect(
     if seen.sum() < LEAST:
         return None
     groups = pool_positions(seen)
+    if groups[-1] == 0 and np.count_nonzero(np.bincount(place, weights=used)) > 1:
+        return None
     group = groups[place]
     weights = used / np.maximum(reranking.propensity, clip)
     rho = _relevance(relevance, len(labels))
@@ -85,9 +88,10 @@ def position_based(
     effect = position_effect(reranking, labels, relevance, clip)
     if effect is None:
         found = int(labels[reranking.weights[reranking.clusters.codes] > 0].sum())
-        return Valued.missing(
-            reranking.clusters.count, f"too few engagements for the positions' effect: {found} of the {LEAST} needed"
-        )
+        reason = f"too few engagements for the positions' effect: {found} of the {LEAST} needed"
+        if found >= LEAST:
+            reason = f"too few engagements to tell positions apart: {found}, no two runs of them with {LEAST} each"
+        return Valued.missing(reranking.clusters.count, reason)
     theta = effect.theta
     logged, new = effect.groups[reranking.logged - 1], effect.groups[reranking.new - 1]
     moved = labels * reranking.counted * theta[new] / theta[logged]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from evaluation.checks import FloatArray, IntArray, float_array, score_vector, weight_vector
 from evaluation.clusters import Clusters
+from evaluation.counterfactual.placement_faults import placement_faults
 
 __all__ = ["Reranking", "new_positions"]
 
@@ -153,26 +154,10 @@ class Reranking:
 def _faults(
     clusters: Clusters, place: FloatArray, propensity: FloatArray, weight: FloatArray, cutoff: int | None
 ) -> list[str]:
-    faults = []
-    bad = ~((place >= 1) & (place == np.floor(place)) & np.isfinite(place))
-    if bad.any():
-        row = int(bad.argmax())
-        faults.append(f"`positions` must be whole numbers from 1, got {place[row]:g} at row {row} ({bad.sum()} in all)")
-    else:
-        order = np.lexsort((place, clusters.codes))
-        same = (np.diff(clusters.codes[order]) == 0) & (np.diff(place[order]) == 0)
-        if same.any():
-            row = int(order[1:][same].min())
-            faults.append(
-                f"`positions` must differ within a request, got {place[row]:g} once more at row {row} "
-                f"({same.sum()} in all)"
-            )
-    bad = ~((propensity > 0) & (propensity <= 1))
-    if bad.any():
-        row = int(bad.argmax())
-        faults.append(
-            f"`propensities` must lie within (0, 1], got {propensity[row]:g} at row {row} ({bad.sum()} in all)"
-        )
+    faults = [
+        f"`{fault.argument}` must {fault.expectation}, got {fault.value:g} at row {fault.row} ({fault.count} in all)"
+        for fault in placement_faults(clusters, place, propensity)
+    ]
     first = np.zeros(clusters.count)
     first[clusters.codes[::-1]] = weight[::-1]
     uneven = weight != first[clusters.codes]

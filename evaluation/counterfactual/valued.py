@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,17 +37,15 @@ class Valued:
         return cls(math.nan, np.full(requests, math.nan), 0.0, reason)
 
     @classmethod
-    def mixed(cls, parts: Sequence[Valued], weights: Sequence[float]) -> Valued:
-        """sum_t w_t V_t: what a utility of several engagements is worth."""
-        undefined = [part for part in parts if part.reason is not None]
+    def mixed(cls, parts: Mapping[str, Valued], weights: Mapping[str, float]) -> Valued:
+        """sum_t w_t V_t: what a utility of several engagements is worth; undefined where one of them is."""
+        terms = [(weight, parts[head]) for head, weight in weights.items()]
+        undefined = [f"{head}: {parts[head].reason}" for head in weights if parts[head].reason is not None]
         if undefined:
-            return cls.missing(len(undefined[0].influence), str(undefined[0].reason))
-        influence = np.sum([w * part.influence for w, part in zip(weights, parts, strict=True)], axis=0)
-        value, bias = (
-            float(sum(w * number for w, number in zip(weights, numbers, strict=True)))
-            for numbers in ([part.value for part in parts], [part.bias for part in parts])
-        )
-        return cls(value, influence, bias)
+            return cls.missing(len(terms[0][1].influence), "; ".join(undefined))
+        influence = np.sum([weight * part.influence for weight, part in terms], axis=0)
+        value, bias = (sum(w * part.value for w, part in terms), sum(w * part.bias for w, part in terms))
+        return cls(float(value), influence, float(bias))
 
     def minus(self, other: Valued) -> Valued:
         """The paired difference over the same requests; what both find hard cancels."""
@@ -55,8 +53,11 @@ class Valued:
         bias = self.bias - other.bias
         return Valued(self.value - other.value, self.influence - other.influence, bias, reason)
 
-    def estimate(self) -> Estimate:
+    def estimate(self, least: float = -math.inf) -> Estimate:
         """With its 95 % interval; errors are clustered by request.
+
+        Args:
+            least: What the true value cannot be below: the interval ends there, or at an estimate that is lower yet.
 
         >>> round(Valued(1.0, np.array([0.3, -0.3]), bias=0.4).estimate().standard_error, 4)
         0.5831
@@ -65,8 +66,9 @@ class Valued:
             return Estimate.missing(self.reason)
         if np.count_nonzero(self.influence) < 2:
             return Estimate(self.value, math.nan, math.nan, math.nan, "an interval needs two requests that differ")
-        return Estimate.linear(self.value, math.hypot(float(np.sqrt(np.sum(self.influence**2))), self.bias))
+        error = math.hypot(float(np.sqrt(np.sum(self.influence**2))), self.bias)
+        return Estimate.linear(self.value, error, bounds=(min(least, self.value), math.inf))
 
-    def to_dict(self) -> Mapping[str, float | str | None]:
+    def to_dict(self, least: float = -math.inf) -> Mapping[str, float | str | None]:
         """value, se, low, high, reason for JSON."""
-        return self.estimate().to_dict()
+        return self.estimate(least).to_dict()

@@ -63,7 +63,7 @@ def read_scores(path: Path | str, dataset: Dataset, log: ScoredLog, *, some_head
     """
     files = resolve_files(Path(), [str(path)])
     ids = (dataset.schema.columns.request, dataset.schema.columns.item)
-    heads = _heads(files, dataset, some_heads)
+    heads = _heads(path, files, dataset, some_heads)
     _check_columns(files, dataset, [*ids, *heads])
     reading = _Reading(log, ids, heads)
     for file in files:
@@ -169,14 +169,25 @@ class _Reading:
         return p
 
 
-def _heads(files: Sequence[Path], dataset: Dataset, some_heads: bool) -> tuple[str, ...]:
+def _heads(path: Path | str, files: Sequence[Path], dataset: Dataset, some_heads: bool) -> tuple[str, ...]:
     """The heads to read: all of the log's, or those that some file has a column of."""
     heads = tuple(dataset.schema.head_names)
     if not some_heads:
         return heads
     found = {name for file in files for name in schema_of(file).names}
     there = tuple(head for head in heads if head in found)
+    spelt = {_spelling(name): name for name in found}
+    raise_faults(
+        Fault(f"is missing, but there is `{spelt[_spelling(head)]}`: heads are found by their exact names", path, head)
+        for head in heads
+        if there and head not in found and _spelling(head) in spelt
+    )
     return there or heads  # none: every one of them is missed
+
+
+def _spelling(name: str) -> str:
+    """What is left of a name without capitals and marks: "Long-Click" and "long_click" are one."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def _check_columns(files: Sequence[Path], dataset: Dataset, columns: Sequence[str]) -> None:

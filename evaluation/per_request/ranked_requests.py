@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from evaluation.checks import FloatArray, IntArray
 from evaluation.clusters import Clusters
-from evaluation.per_request.request_weights import split_weights
+from evaluation.per_request.request_weights import rows_were_sampled, split_weights
 from evaluation.per_request.tied_groups import TiedGroups
 
 __all__ = ["TIES", "GradedRows", "RankedRequests", "check_ties"]
@@ -45,6 +45,7 @@ class RankedRequests:
             with a positive row, as no other is ranked.
         positives: `(R,)` those with a positive label.
         best: The best order, where labels are graded; None where they are 0 and 1.
+        sampled: Whether labelled rows were sampled within requests, so that the ranks are estimates.
     """
 
     groups: TiedGroups
@@ -52,6 +53,7 @@ class RankedRequests:
     rows: FloatArray
     positives: FloatArray
     best: GradedRows | None
+    sampled: bool
 
     @classmethod
     def of(
@@ -67,8 +69,9 @@ class RankedRequests:
             ties: "average" or "order".
         """
         codes, count = clusters.codes, clusters.count
-        of_request, of_row = split_weights(weights, clusters)
         known = ~np.isnan(labels)
+        # a row without a label is not there, so its weight must not say how the others were sampled
+        of_request, of_row = split_weights(None if weights is None else weights * known, clusters)
         if weights is not None:
             known &= of_row > 0.0
         positive = labels > 0.0  # not where NaN
@@ -114,6 +117,7 @@ class RankedRequests:
             rows=np.bincount(request, counts, count).astype(np.float64),
             positives=np.bincount(request[at], counts[at], count).astype(np.float64),
             best=_best_order(request[at], gains[at], counts[at]) if graded else None,
+            sampled=weights is not None and rows_were_sampled(of_row),
         )
 
 

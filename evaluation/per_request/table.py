@@ -15,7 +15,7 @@ from evaluation.freedom import variance_freedom
 from evaluation.per_request.influences import label_faults, mean_influences
 from evaluation.per_request.metric_names import DEFAULT_METRICS, MetricName, metric_names
 from evaluation.per_request.ranked_requests import RankedRequests, check_ties
-from evaluation.per_request.request_weights import SAMPLED_ROWS, rows_were_sampled, split_weights
+from evaluation.per_request.request_weights import SAMPLED_ROWS
 
 __all__ = ["request_metrics"]
 
@@ -52,11 +52,11 @@ def request_metrics(
     scores, the row that was given first ranks first (trec_eval breaks ties by document id, the greatest first). Beware
     that it rewards logs whose rows stand in the order shown.
 
-    Weights that are equal within each request (whole requests were sampled) weigh the requests. Otherwise rows were
-    sampled, and one of weight w counts as w rows. A rank is then 1 + the *estimated* rows above it, and what bends
-    with the rank is far off however many requests there are (20 rows a request, a tenth of the negatives kept: MRR
-    .71 for .44, recall@10 .63 for .73): such a value comes with a reason and without an interval, for comparing models
-    on one log at most. GAUC compares pairs of rows and has not this bias (.681 for .681).
+    Weights that are equal on the labelled rows of each request (whole requests were sampled) weigh the requests.
+    Otherwise rows were sampled, and one of weight w counts as w rows. A rank is then 1 + the *estimated* rows above it,
+    and what bends with the rank is far off however many requests there are (20 rows a request, a tenth of the negatives
+    kept: MRR .71 for .44, recall@10 .63 for .73): such a value comes with a reason and without an interval, for
+    comparing models on one log at most. GAUC compares pairs of rows and has not this bias (.681 for .681).
 
     Args:
         labels: `(N,)` or `(N, T)` 0, 1 or NaN (missing: the row is left out for that head); >= 0 for ndcg.
@@ -90,27 +90,26 @@ def request_metrics(
     requests = Clusters.of(groups, len(y))
     if faults := label_faults(y, list(asked)):
         raise ValueError("; ".join(faults))
-    sampled = w is not None and rows_were_sampled(split_weights(w, requests)[1])
     records: list[dict[str, object]] = []
     for column, head in enumerate(head_names(names, y.shape[1])):
         values = score_vector("scores", s[:, 0 if one_score else column])
         ranked = RankedRequests.of(y[:, column], values, requests, w, ties)
         labelled = int(np.count_nonzero(ranked.weight))
         for metric in asked:
-            estimate, counted = _estimate(metric, ranked, sampled)
+            estimate, counted = _estimate(metric, ranked)
             record = {"head": head, "metric": str(metric), "value": estimate.value, "se": estimate.standard_error}
             record |= {"low": estimate.low, "high": estimate.high, "requests": counted, "left_out": labelled - counted}
             records.append(record | {"reason": estimate.reason})
     return pd.DataFrame(records)
 
 
-def _estimate(metric: MetricName, ranked: RankedRequests, sampled: bool) -> tuple[Estimate, int]:
+def _estimate(metric: MetricName, ranked: RankedRequests) -> tuple[Estimate, int]:
     value, influence, counted = mean_influences(metric, ranked)
     if counted == 0:
         kind = "both a positive and a negative row" if metric.kind == "gauc" else "a positive row"
         labelled = bool(np.any(ranked.weight > 0.0))
         return Estimate.missing(f"no request with {kind}" if labelled else "no row with a label"), 0
-    if sampled and metric.kind != "gauc":
+    if ranked.sampled and metric.kind != "gauc":
         return Estimate(value, np.nan, np.nan, np.nan, SAMPLED_ROWS), counted
     if counted < 2:
         return Estimate.linear(value, np.nan, reason="fewer than two requests: no interval"), counted

@@ -5,72 +5,86 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evaluation.formatting import format_interval, format_number
+from evaluation.comparison.gate_words import join, moved
+from evaluation.formatting import chance, format_interval, format_number
 from evaluation.report.top_line import holm_shown, slices_off, unseen_columns
-from evaluation.report.words import metric_words, too_much
+from evaluation.report.words import too_much
 
 BAD, WARN, NOTE = "bad", "warn", "note"
 MOST_SLICES = 5  # further slices that are off stand in their table
 
 
 def look_at(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Sentences with their level ("bad", "warn", "note"), the most important first; empty if nothing stands out.
+    """Sentences with their level, the most important first; empty if nothing stands out.
+
+    "bad" and "warn" are for what survives the correction for all that was tested beside it; "note" is for the rest.
 
     Args:
         metrics: metrics.json, whose tests have been made.
     """
-    found = [*_gate(metrics), *_calibration(metrics), *_slices(metrics), *_drift(metrics), *_contradictions(metrics)]
+    found = [*_gate(metrics), *_calibration(metrics), *_drift(metrics), *_contradictions(metrics)]
     found += _little_data(metrics)
     rank = {BAD: 0, WARN: 1, NOTE: 2}
     return [{"level": level, "sentence": text} for level, text in sorted(found, key=lambda item: rank[item[0]])]
 
 
 def _gate(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if metrics["gate"] is None:
+    gate = metrics["gate"]
+    if gate is None:
         return []
-    found = []
-    for test in metrics["gate"]["tests"]:
-        if test["outcome"] == "regression":
-            where = "" if test["overall"] else f" in {test['column']} {test['slice']}"
-            numbers = f"{format_number(test['baseline'])} to {format_number(test['candidate'])}"
-            found.append(
-                (BAD, f"{test['head']}{where}: {metric_words(test['metric'])} fell from {numbers}"
-                 f" (p = {format_number(test['p_holm'])} after correction).")
-            )  # fmt: skip
-    return found + [(WARN, sentence) for sentence in metrics["gate"]["warnings"]]
+    found = [
+        (BAD, f"{moved(test, gate['rules']['level'])}; {chance(test['p_holm'])} after correction.")
+        for test in gate["tests"]
+        if test["outcome"] == "regression"
+    ]
+    unjudged = tuple(f"{head} is not judged on " for head in _unjudged(metrics))
+    return found + [(WARN if sentence.startswith(unjudged) else NOTE, sentence) for sentence in gate["warnings"]]
+
+
+def _unjudged(metrics: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The heads that the gate could not judge over all rows, with the reasons."""
+    found: dict[str, set[str]] = {}
+    for test in metrics["gate"]["tests"] if metrics["gate"] else []:
+        if test["overall"] and test["reason"] is not None:
+            found.setdefault(test["head"], set()).add(test["reason"])
+    return found
 
 
 def _calibration(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    found = []
+    """One sentence per head: what its test found, and the slices that are surest to be off."""
+    flagged = slices_off(metrics)
+    parts: dict[str, list[str]] = {}
+    for record in flagged[:MOST_SLICES]:
+        parts.setdefault(record["head"], []).append(_slice(record))
+    said: dict[str, str] = {}
     for test in metrics["calibration_tests"]:
         if holm_shown(test):
             much = "much" if test["predicted"] > test["observed"] else "little"
-            found.append(
-                (WARN, f"{test['head']} is predicted too {much} between {format_number(test['low'])} and"
-                 f" {format_number(test['high'])}: {format_number(test['predicted'])} on average where"
-                 f" {format_number(test['observed'])} was observed"
-                 f" (p = {format_number(test['p_adjusted'])} after correction).")
-            )  # fmt: skip
-    return found
-
-
-def _slices(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    flagged = slices_off(metrics)
-    found = [
+            said[test["head"]] = (
+                f"{test['head']} is predicted too {much} between {format_number(test['low'])} and"
+                f" {format_number(test['high'])}: {format_number(test['predicted'])} on average where"
+                f" {format_number(test['observed'])} was observed ({chance(test['p_adjusted'])} after correction)"
+            )
+    for head, slices in parts.items():
+        said[head] = f"{said[head]}; by slice {join(slices)}" if head in said else f"{head} is predicted {join(slices)}"
+    found = [(WARN, f"{sentence}.") for sentence in said.values()]
+    more = len(flagged) - MOST_SLICES
+    if more > 0:
+        found.append((NOTE, f"{more} more {'slice is' if more == 1 else 'slices are'} off, see Calibration."))
+    by_design = {record["column"] for record in metrics["worst_segments"]} & unseen_columns(metrics)
+    return found + [
         (NOTE, f"By {column} predictions are off by design: rows are scored at the serving position, not at their own.")
-        for column in sorted(unseen_columns(metrics))
-        if any(record["column"] == column for record in metrics["worst_segments"])
+        for column in sorted(by_design)
     ]
-    for record in flagged[:MOST_SLICES]:
-        where = f"{record['head']} in {record['column']} {record['slice']}"
-        if record["ratio"] is None:  # nothing happened where something was predicted
-            found.append((WARN, f"{where} is predicted too high: nothing was observed in {record['rows']:,} rows."))
-            continue
-        numbers = f"{format_number(record['ratio'])} {format_interval(record['low'], record['high'])}".rstrip()
-        found.append((WARN, f"{where} is predicted {too_much(record['ratio'])} (predicted / observed {numbers})."))
-    if len(flagged) > MOST_SLICES:
-        found.append((NOTE, f"{len(flagged) - MOST_SLICES} more slices are off, see Calibration."))
-    return found
+
+
+def _slice(record: Mapping[str, Any]) -> str:
+    """How far off a slice's predictions are: "22 % too low in platform DE (predicted / observed 0.78 [0.70, 0.86])"."""
+    where = f"in {record['column']} {record['slice']}"
+    if record["ratio"] is None:  # nothing happened where something was predicted
+        return f"too high {where} (nothing was observed in {record['rows']:,} rows)"
+    numbers = f"{format_number(record['ratio'])} {format_interval(record['low'], record['high'])}".rstrip()
+    return f"{too_much(record['ratio'])} {where} (predicted / observed {numbers})"
 
 
 def _drift(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -78,10 +92,10 @@ def _drift(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     for record in metrics["drift"]:
         if holm_shown(record):
             before, after = format_number(record["ratio_before"]), format_number(record["ratio_after"])
-            moved = f"predicted / observed went from {before} ({record['before']}) to {after} ({record['after']})"
+            went = f"predicted / observed went from {before} ({record['before']}) to {after} ({record['after']})"
             found.append(
-                (WARN, f"The calibration of {record['head']} has moved within the period: {moved},"
-                 f" p = {format_number(record['p_adjusted'])} after correction.")
+                (WARN, f"The calibration of {record['head']} has moved within the period: {went},"
+                 f" {chance(record['p_adjusted'])} after correction.")
             )  # fmt: skip
     return found
 
@@ -97,8 +111,9 @@ def _contradictions(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _little_data(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = [(NOTE, f"{head}: {item['caution']}.") for head, item in metrics["heads"].items() if item["caution"]]
+    unjudged = _unjudged(metrics)
     for head, item in metrics["heads"].items():
-        if item["ap"]["reason"]:
+        if item["ap"]["reason"] and item["ap"]["reason"] not in unjudged.get(head, ()):  # the gate has said it
             found.append((WARN, f"{head} cannot be judged: {item['ap']['reason']}."))
     empty = sorted({(record["column"], record["slice"]) for record in metrics["slices"] if record["rows"] == 0})
     if empty:

@@ -9,10 +9,11 @@ from typing import Any
 from evaluation.html_page import render_html
 from evaluation.metrics_json import write_whole
 from evaluation.report.figures import Figure, evaluation_figures, themed
-from evaluation.report.numbers import Numbers, addressed, escape
+from evaluation.report.numbers import Numbers, addressed, escape, unbroken
 from evaluation.report.tables import (
     calibration_test_lines,
     comparison_blocks,
+    drift_lines,
     gate_blocks,
     glance_lines,
     metric_lines,
@@ -22,7 +23,7 @@ from evaluation.report.tables import (
     slice_blocks,
 )
 from evaluation.report.top_line import WORDS
-from evaluation.report.words import metric_words
+from evaluation.report.words import arrows, metric_words, short_name
 
 __all__ = ["Figure", "evaluation_figures", "render_report", "write_report"]
 
@@ -82,7 +83,7 @@ def render_report(
         "provenance": True,
         "notes": True,
     }
-    return render_html(
+    page = render_html(
         "evaluation.report",
         "report.html.j2",
         styles=("report_page.css.j2",),
@@ -93,7 +94,9 @@ def render_report(
         metric_words=metric_words,
         mark=MARKS[verdict["word"]],
         verdict_word=word,
-        verdict_text=_without(verdict["sentence"], word),
+        verdict_text=arrows(_without(verdict["sentence"], word)),
+        arrows=arrows,
+        baseline=short_name(metrics["baseline"] or ""),
         contents=[(anchor, words) for anchor, words in SECTIONS.items() if present[anchor]],
         glance=glance_lines(metrics),
         head_reasons=reason_lines(
@@ -114,13 +117,14 @@ def render_report(
         request_names=request_names,
         request_lines=request_lines,
         request_reasons=reason_lines(metrics["request_metrics"]),
-        drift=addressed(metrics["drift"], "/drift"),
+        drift=drift_lines(metrics),
         implications=addressed(metrics["implications"], "/implications"),
         **_counterfactual(metrics),
         comparisons=comparison_blocks(metrics),
         position=addressed(metrics["position"] or [], "/position"),
         figures=[(figure, Markup(themed(figure.svg))) for figure in drawn],
     )
+    return unbroken(page)
 
 
 def write_report(

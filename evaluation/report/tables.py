@@ -69,16 +69,24 @@ def slice_blocks(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def glance_lines(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One line per head: its address, and whether its mean prediction agrees with what happened."""
+    """One line per head: its address, on which side of 1 predicted / observed lies by its own interval ("above",
+    "below", "inside", "unknown"), and whether the calibration test, corrected for all heads, says the same."""
+    tests = {test["head"]: test for test in metrics["calibration_tests"]}
     lines = []
     for head, item in metrics["heads"].items():
-        ratio = item["ratio"]
+        ratio, test = item["ratio"], tests.get(head)
         if ratio["low"] is None:
-            mean = "unknown"
+            side = "unknown"
         else:
-            mean = "high" if ratio["low"] > 1.0 else "low" if ratio["high"] < 1.0 else "agrees"
-        lines.append({"head": head, "at": f"/heads/{escape(head)}", "mean": mean})
+            side = "above" if ratio["low"] > 1.0 else "below" if ratio["high"] < 1.0 else "inside"
+        confirmed = test is not None and holm_shown(test) and side == ("above" if _too_much(test) else "below")
+        lines.append({"head": head, "at": f"/heads/{escape(head)}", "side": side, "confirmed": confirmed})
     return lines
+
+
+def drift_lines(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tests of whether calibration has moved, each with `shown`."""
+    return [{**line, "shown": holm_shown(line)} for line in addressed(metrics["drift"], "/drift")]
 
 
 def calibration_test_lines(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -89,9 +97,13 @@ def calibration_test_lines(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             line |= {"words": line["reason"] or "–", "css": "why"}
         else:
             shown = holm_shown(line)
-            words = "✗ predicts too much" if line["predicted"] > line["observed"] else "✗ predicts too little"
+            words = f"✗ predicts too {'much' if _too_much(line) else 'little'}"
             line |= {"words": words if shown else "✓ not shown to be off", "css": "worse" if shown else ""}
     return lines
+
+
+def _too_much(test: Mapping[str, Any]) -> bool:
+    return bool(test["predicted"] > test["observed"])
 
 
 def sentences_by_section(metrics: Mapping[str, Any]) -> dict[str, list[str]]:

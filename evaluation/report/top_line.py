@@ -55,9 +55,9 @@ def top_line(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def holm_shown(record: Mapping[str, Any]) -> bool:
-    """Whether a test's p-value, adjusted for all that was tested beside it, is below 5 %."""
+    """Whether a test's p-value, adjusted for all that was tested beside it, is 5 % at most."""
     p = record["p_adjusted"]
-    return p is not None and p < LEVEL
+    return p is not None and p <= LEVEL
 
 
 def slices_off(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -31,7 +31,7 @@ def calibration_sentence(heads: Mapping[str, Mapping[str, Any]]) -> str:
         f"{head} {format_number(ratio['value'])} {format_interval(ratio['low'], ratio['high'])}"
         for head, ratio in off.items()
     ]
-    return f"Calibration: predicted / observed has 1 outside its 95 % interval for {join(parts)}."
+    return f"Calibration: predicted / observed has 1 outside its own 95 % interval for {join(parts)}."
 
 
 def comparison_sentence(subject: str, records: Sequence[Mapping[str, Any]], metric: str = "ap") -> str:
@@ -64,6 +64,25 @@ def too_much(ratio: float) -> str:
     if ratio >= 3.0:
         return f"{ratio:.2g} times too high"
     return f"{percent(ratio - 1.0)} too {'high' if ratio >= 1.0 else 'low'}"
+
+
+def short_name(name: str) -> str:
+    """What a model is called on the page: of a path its last two parts.
+
+    >>> short_name("/srv/models/runs/monday/baselines/lightgbm"), short_name("runs/monday"), short_name("production")
+    ('baselines/lightgbm', 'runs/monday', 'production')
+    """
+    parts = [part for part in name.replace("\\", "/").split("/") if part]
+    return "/".join(parts[-2:]) if len(parts) > 2 else name
+
+
+def arrows(sentence: str) -> str:
+    """A sentence of the terminal as the page writes it: no line can end within an arrow.
+
+    >>> arrows("0.2 -> 0.1")
+    '0.2 → 0.1'
+    """
+    return sentence.replace(" -> ", " → ")
 
 
 def metric_words(metric: str) -> str:

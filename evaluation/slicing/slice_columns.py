@@ -55,7 +55,15 @@ def read_slices(
     if not tables:
         raise InputError(f"role {role!r} has no rows: change [split] in dataset.toml")
     table = pa.concat_tables(tables)
-    return [Slices.of(name, table[named[name]], expected=wanted.get(name)) for name in named]
+    return [
+        Slices.of(name, _classes(dataset, named[name], table[named[name]]), expected=wanted.get(name)) for name in named
+    ]
+
+
+def _classes(dataset: Dataset, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column's values; as text where it is declared categorical: its numbers are names, not to be cut into ranges."""
+    declared = [dataset.place(name) for name in dataset.schema.columns.categorical]
+    return values.cast(pa.string()) if dataset.place(column) in declared and pt.is_integer(values.type) else values
 
 
 def _column(dataset: Dataset, name: str) -> str:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from evaluation.checks import FloatArray, IntArray
 from evaluation.metric_kinds import metric_kind
+from evaluation.metrics import undefined_reason
 from evaluation.per_request.request_weights import SAMPLED_ROWS
 from evaluation.slicing.sliced_influences import HeadScores, SlicePairs
 from evaluation.slicing.slices import Slices
@@ -26,7 +27,7 @@ class SliceCounts:
         requests: `(S,)` requests with weight.
         engaged: `(S,)` requests with a positive row.
         effective: `(S,)` how many requests carry the evidence: Kish's (sum n_r)^2 / sum n_r^2 over the weight n_r of
-            the request's positives, or of its negatives where that is less.
+            the request's positives, or of its negatives where there are any and that is less.
         sampled: Whether rows were sampled within requests, so that ranks in them are estimates.
     """
 
@@ -57,7 +58,9 @@ class SliceCounts:
 
         positives = number(weighed & (head.labels > 0.0))
         negatives = number(weighed) - positives
-        most = np.minimum(_kish(positive, pairs), _kish(np.where(weight > positive, weight - positive, 0.0), pairs))
+        most = _kish(positive, pairs)
+        against = _kish(np.where(weight > positive, weight - positive, 0.0), pairs)
+        most = np.where(negatives > 0, np.minimum(most, against), most)
         requests, engaged = requests_of(weight), requests_of(positive)
         return cls(pairs.slices.rows(), number(labelled), positives, negatives, requests, engaged, most, sampled)
 
@@ -75,12 +78,9 @@ class SliceCounts:
         kind = metric_kind(metric)
         if not self.everything[index]:
             return "no row"
-        if not self.positives[index] + self.negatives[index]:
-            return "no row with a label"
-        if not self.positives[index] and (kind.per_request or metric in ("ap", "auc", "normalised_entropy", "ratio")):
-            return "no positive row"
-        if not self.negatives[index] and metric in ("auc", "normalised_entropy", "gauc"):
-            return "no negative row"
+        undefined = undefined_reason(metric, int(self.positives[index]), int(self.negatives[index]))
+        if undefined is not None:
+            return undefined
         if self.sampled and kind.per_request and metric != "gauc":
             return SAMPLED_ROWS
         return f"{kind.label} is undefined on these rows" if np.isnan(value) else None

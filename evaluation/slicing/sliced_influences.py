@@ -19,7 +19,7 @@ from evaluation.clusters import Clusters
 from evaluation.freedom import satterthwaite
 from evaluation.metric_kinds import metric_kind
 from evaluation.proper_scores import row_log_losses
-from evaluation.slicing.sliced_order import Runs, SlicedOrder, sliced_ap, sliced_auc
+from evaluation.slicing.sliced_order import Runs, SlicedOrder, descending, rowwise, sliced_ap, sliced_auc
 from evaluation.slicing.slices import Slices
 
 ALL = "all"  # the column and the slice of the whole
@@ -119,7 +119,7 @@ class HeadScores:
     @cached_property
     def order(self) -> IntArray:
         """The rows from the highest score to the lowest; equal scores in no particular order."""
-        return np.asarray(np.argsort(self.scores)[::-1])
+        return descending(self.scores)
 
     @cached_property
     def losses(self) -> FloatArray:
@@ -152,12 +152,8 @@ class HeadScores:
 
     def rowwise(self, metric: str) -> tuple[float, FloatArray]:
         """Value and influences `(N,)` of "ap" or "auc" over all rows; NaN throughout where it is undefined."""
-        order = SlicedOrder.of(self.scores, self.order, np.zeros(len(self.labels), np.intp), 1)
         method = {"ap": sliced_ap, "auc": sliced_auc}[metric]
-        values, ranked = method(order, self.labels[order.rows], self.weights[order.rows])
-        influence = np.empty(len(ranked))
-        influence[order.rows] = ranked if not np.isnan(values[0]) else np.nan
-        return float(values[0]), influence
+        return rowwise(method, self.labels, self.scores, self.weights, self.order)
 
     def _of_sums(self, metric: str, pairs: SlicePairs) -> Influences:
         """Means and ratios: everything follows from sums per pair."""

@@ -11,8 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from evaluation.checks import IntArray
-
-MISSING = "missing"
+from evaluation.slicing.value_names import MISSING, edge_text, expected_texts, free_name, value_text
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,8 @@ class Slices:
             column: What people call the column.
             values: One value per row: a list, a NumPy array, a pandas Series, an Arrow array.
             expected: Values that are listed even where no row has them, one slice each however rare; with them numbers
-                are not cut into parts. Truth values are "true" and "false".
+                are not cut into parts. In a column of numbers "1", "1.0" and "1e0" are one value. Truth values are
+                "true" and "false".
             most: How many different values have a slice of their own (`expected` ones on top).
             bins: How many parts of a column of numbers, at least 2.
 
@@ -78,9 +78,9 @@ class Slices:
         if ordered and not expected and len(uniques) > most:
             names, codes = _binned(codes.astype(np.intp), np.asarray(uniques), bins)
         else:
-            names, codes = _valued(codes, uniques, [_text(value) for value in expected or ()], most, ordered)
+            names, codes = _valued(codes, uniques, expected_texts(expected or (), uniques), most, ordered)
         if (codes < 0).any():
-            names = [*names, _free(MISSING, names)]
+            names = [*names, free_name(MISSING, names)]
             codes = np.where(codes < 0, len(names) - 1, codes)
         return cls(column, tuple(names), np.asarray(codes, dtype=np.intp))
 
@@ -151,7 +151,7 @@ def _valued(
     codes: npt.NDArray[Any], uniques: Any, expected: list[str], most: int, ordered: bool
 ) -> tuple[list[str], npt.NDArray[Any]]:
     """One slice per value, the rarest together."""
-    texts = [_text(value) for value in uniques]
+    texts = [value_text(value) for value in uniques]
     distinct = list(dict.fromkeys(texts))  # 1 and "1" of a mixed column read the same: one slice
     place = {text: index for index, text in enumerate(distinct)}
     codes = _lookup(np.array([place[text] for text in texts], dtype=np.intp), codes)
@@ -167,7 +167,7 @@ def _valued(
         rank = {texts[index]: order for order, index in enumerate(np.argsort(np.asarray(uniques), kind="stable"))}
         shown.sort(key=lambda text: rank[text])
     shown += [text for text in dict.fromkeys(expected) if text not in place]
-    names = [*shown, _free(f"other ({len(others)} values)", shown)] if others else shown
+    names = [*shown, free_name(f"other ({len(others)} values)", shown)] if others else shown
     target = {text: index for index, text in enumerate(shown)}
     return names, _lookup(np.array([target.get(text, len(shown)) for text in distinct], dtype=np.intp), codes)
 
@@ -183,7 +183,7 @@ def _binned(codes: IntArray, uniques: npt.NDArray[Any], bins: int) -> tuple[list
     low, high = uniques[order][first], uniques[order][last]
     names: list[str] = []
     for digits in (4, 6, 9, 17):  # as many as it takes to tell the parts from one another
-        edges = [(_edge(a, digits), _edge(b, digits)) for a, b in zip(low, high)]
+        edges = [(edge_text(a, digits), edge_text(b, digits)) for a, b in zip(low, high)]
         names = [a if a == b else f"{a} to {b}" for a, b in edges]
         if len(set(names)) == len(names):
             break
@@ -195,39 +195,3 @@ def _binned(codes: IntArray, uniques: npt.NDArray[Any], bins: int) -> tuple[list
 def _lookup(table: IntArray, codes: npt.NDArray[Any]) -> IntArray:
     """`table[codes]` with -1 (missing) kept."""
     return np.append(table, -1)[codes]
-
-
-def _text(value: Any) -> str:
-    """A value as people write it."""
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value)).lower()
-    if isinstance(value, float | np.floating):
-        return f"{float(value):.17g}" if float(value) != float(f"{float(value):.6g}") else f"{float(value):.6g}"
-    if isinstance(value, np.datetime64 | pd.Timestamp):
-        return str(pd.Timestamp(value)).removesuffix(" 00:00:00")
-    if isinstance(value, np.timedelta64 | pd.Timedelta):
-        return str(pd.Timedelta(value))
-    text = str(value)
-    return text if text.strip() else repr(text)
-
-
-def _edge(value: Any, digits: int) -> str:
-    """One end of a part of numbers or times."""
-    if isinstance(value, np.datetime64 | pd.Timestamp):
-        stamp = pd.Timestamp(value)
-        return str(stamp.date()) if digits == 4 else str(stamp)
-    if isinstance(value, np.timedelta64 | pd.Timedelta):
-        return str(pd.Timedelta(value))
-    if isinstance(value, int | np.integer):
-        return f"{int(value):,d}"
-    if isinstance(value, float | np.floating):
-        number = float(value)
-        return f"{number:,.0f}" if 10.0 ** min(digits, 15) <= abs(number) < 1e15 else f"{number:.{digits}g}"
-    return str(value)
-
-
-def _free(name: str, taken: Sequence[str]) -> str:
-    """`name`, or a longer one where a value of the column is called the same."""
-    while name in taken:
-        name += " (no value)" if name.startswith(MISSING) else " (together)"
-    return name

@@ -19,12 +19,12 @@ from evaluation.parallel import run_parts
 from evaluation.report.look_at import look_at
 from evaluation.report.top_line import top_line
 from evaluation.report.words import calibration_sentence
+from evaluation.slicing.slice_counts import check_slice_rows
 from evaluation.slicing.slices import Slices
 from evaluation.summary.ranking_comparisons import RankingComparisons, compare_rankings
 from evaluation.summary.summary_parts import MODEL, flat, head_items, reliability_of_stages, with_calibration_errors
 from evaluation.summary.summary_sections import (
     calibration_tests_section,
-    check_slices,
     drift_section,
     gate_section,
     implications_section,
@@ -131,7 +131,7 @@ def evaluate_predictions(
     if MODEL in (stages or {}):
         raise ValueError(f"`stages` must not name {MODEL!r}: it is `probabilities`")
     every_stage: dict[str, npt.ArrayLike] = {**(stages or {}), MODEL: probabilities}
-    check_slices(slices, len(y))
+    check_slice_rows(slices, len(y))
 
     def ranking() -> RankingComparisons:
         return compare_rankings(y, p, clusters, w, heads, utility, comparisons or {}, logged_position)
@@ -140,7 +140,7 @@ def evaluate_predictions(
         {
             # the longest first, so that no thread is left with a long one at the end
             "request_metrics": lambda: request_section(y, p, clusters, w, request_metrics, heads),
-            "gate": lambda: gate_section(y, p, clusters, w, heads, slices, baseline, baseline_heads, rules),
+            "gate": lambda: gate_section(y, probabilities, clusters, w, heads, slices, baseline, baseline_heads, rules),
             "slices": lambda: slices_section(y, probabilities, clusters, w, slices, heads),
             "calibration_tests": lambda: calibration_tests_section(y, p, clusters, w, heads),
             "reliability": lambda: reliability_of_stages(y, every_stage, clusters, w, heads),

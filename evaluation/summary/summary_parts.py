@@ -63,16 +63,18 @@ def reliability_of_stages(
     heads: Sequence[str],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Reliability bins of every head and stage, and the final scores' histogram; heads without a label are left out."""
+    values = {stage: np.asarray(probabilities) for stage, probabilities in stages.items()}
     bins, histograms = [], []
     for column, head in enumerate(heads):
         known = ~np.isnan(labels[:, column]) & (weights > 0.0)
         if not known.any():
             continue
-        y, w, codes = labels[known, column], weights[known], clusters.codes[known]
+        y, w = labels[known, column], weights[known]
+        requests = Clusters(clusters.codes[known], clusters.count)
         number = int(np.clip(np.count_nonzero(y) // POSITIVES_PER_BIN, FEWEST_BINS, MOST_BINS))
-        for stage, probabilities in stages.items():
-            p = float_array(stage, probabilities, ndim=2)[known, column]
-            table = reliability_table(y, p, w, groups=Clusters(codes, clusters.count), bins=number)
+        for stage, matrix in values.items():
+            p = float_array(stage, matrix[known, column])
+            table = reliability_table(y, p, w, groups=requests, bins=number)
             table.insert(0, "stage", stage)
             table.insert(0, "head", head)
             bins.append(table)

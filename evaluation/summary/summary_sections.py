@@ -12,7 +12,6 @@ from evaluation.calibration import calibration_tests, implication_violations, ra
 from evaluation.checks import FloatArray, probability_matrix
 from evaluation.clusters import Clusters
 from evaluation.comparison import GateResult, GateRules, gate
-from evaluation.holm import holm
 from evaluation.per_request import request_metrics
 from evaluation.slicing.sliced_metrics import slice_metrics
 from evaluation.slicing.slices import Slices
@@ -20,23 +19,9 @@ from evaluation.slicing.slices import Slices
 NONE = pd.DataFrame()  # nothing was asked for
 
 
-def check_slices(slices: Sequence[Slices], rows: int) -> None:
-    """Refuse slices of another number of rows, and two of one name."""
-    faults = [
-        f"`slices` of column {part.column!r} must have {rows} row(s), got {len(part.codes)}"
-        for part in slices
-        if len(part.codes) != rows
-    ]
-    columns = [part.column for part in slices]
-    if len(set(columns)) != len(columns):
-        faults.append(f"`slices` must be of columns that differ, got {columns}")
-    if faults:
-        raise ValueError("; ".join(faults))
-
-
 def gate_section(
     labels: FloatArray,
-    probabilities: FloatArray,
+    probabilities: npt.ArrayLike,
     clusters: Clusters,
     weights: FloatArray,
     heads: Sequence[str],
@@ -55,17 +40,18 @@ def gate_section(
     unknown = [head for head in shared if head not in heads]
     if unknown or len(set(shared)) != len(shared):
         raise ValueError(f"`baseline_heads` must be different ones of {list(heads)}, got {shared}")
-    theirs = probability_matrix(f"baseline {name}", values, (len(labels), len(shared)))
+    probability_matrix(f"baseline {name}", values, (len(labels), len(shared)))  # checked; the gate reads its type too
     columns = [list(heads).index(head) for head in shared]
     return gate(
         labels[:, columns],
-        probabilities[:, columns],
-        theirs,
+        np.asarray(probabilities)[:, columns],
+        values,
         clusters,
         weights,
         names=shared,
         slices=slices,
         rules=GateRules() if rules is None else rules,
+        ungated=[head for head in heads if head not in shared],
     )
 
 
@@ -101,8 +87,7 @@ def calibration_tests_section(
     labels: FloatArray, probabilities: FloatArray, clusters: Clusters, weights: FloatArray, heads: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Each head's calibration test, its p-value adjusted for the number of heads, and the curves it looked at."""
-    tests, curves = calibration_tests(labels, probabilities, clusters, weights, heads)
-    return tests.assign(p_adjusted=holm(tests["p_value"].to_numpy(float))), curves
+    return calibration_tests(labels, probabilities, clusters, weights, heads)
 
 
 def segments_section(
@@ -133,8 +118,6 @@ def drift_section(
     moments = np.asarray(times)
     if moments.shape != (len(labels),):
         raise ValueError(f"`times` must have shape ({len(labels)},), got {moments.shape}")
-    if not len(moments) or moments.min() == moments.max():
-        return NONE
     return ratio_drift(labels, probabilities, clusters, weights, moments, heads)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features import Fault, InputError, raise_faults
+from features import Fault, InputError
 from features.artifact import read_json
+from galleryrank.explore_page.options import attempt
 from galleryrank.explore_page.rows import PageRows
 from galleryrank.head_options import head_shares
 from galleryrank.weights import TUNED_FILE, read_weights
@@ -48,8 +49,8 @@ class Choices:
     def cloud_values(self, rows: PageRows) -> npt.NDArray[np.float64]:
         """`(V, T)` PR-AUC of every head on the page's rows for each trial; NaN for a head without positives.
 
-        The trials were judged on the tuning rows. Here they are judged anew on the rows that the page ranks, so that
-        the cloud and the point of the sliders can be compared.
+        The trials are judged anew on the rows that the page ranks, so that the cloud and the point of the sliders can
+        be compared.
         """
         return utility_pr_auc(rows.probabilities, rows.labels, self.cloud, rows.weights)
 
@@ -68,22 +69,32 @@ def read_choices(
         seed: Of the sweep, and of the draw where there are more.
 
     Raises:
-        InputError: a folder that holds no tuning, or one of other heads or signs; a `--keep` that cannot be read.
+        InputError: a folder that holds no tuning, or one of other heads or signs; a `--keep` that cannot be read; all
+            at once.
     """
     signs = {head: ranker.schema.heads[head].sign for head in ranker.heads}
-    kept = _kept(keep, signs)
-    return _of_model(ranker, signs, kept, most, seed) if tuning is None else _of_tuning(tuning, signs, kept, most, seed)
-
-
-def _kept(keep: Sequence[str], signs: Mapping[str, int]) -> dict[str, float]:
-    """Head -> c_h as `--keep` says it, every fault at once."""
     faults: list[Fault] = []
+    kept = _kept(keep, signs, faults)
+    found = attempt(
+        faults,
+        lambda: (
+            _of_model(ranker, signs, kept, most, seed)
+            if tuning is None
+            else _of_tuning(tuning, signs, kept, most, seed)
+        ),
+    )
+    if faults or found is None:
+        raise InputError(faults)
+    return found
+
+
+def _kept(keep: Sequence[str], signs: Mapping[str, int], faults: list[Fault]) -> dict[str, float]:
+    """Head -> c_h as `--keep` says it; what is wrong with it is added to `faults`."""
     named, default = head_shares(keep, faults)
     heads = f"(the heads are {', '.join(signs)})"
     faults += [Fault(f"unknown head `{head}` {heads}", key="--keep") for head in named if head not in signs]
     shares = [*named.values(), *([] if default is None else [default])]
     faults += [Fault("must be a finite share > 0", key="--keep", value=s) for s in shares if not 0.0 < s < np.inf]
-    raise_faults(faults)
     return named if default is None else {head: default for head, sign in signs.items() if sign > 0} | named
 
 

@@ -17,10 +17,13 @@ from evaluation.metrics_json import jsonable
 from galleryrank.explore_page.choices import Choices
 from galleryrank.explore_page.packing import packed, packed_bits, packed_weights
 from galleryrank.explore_page.photos import Thumbnails
+from galleryrank.explore_page.roles import role_words
 from galleryrank.explore_page.rows import PageRows
 from galleryrank.explore_page.shown import ShownRequest
+from optimization.verdict import TUNED
 
 PACKAGE = "galleryrank.explore_page"
+ALIKE = 1e-9  # weights that differ by less are the same: one of them was rounded
 # In this order they are one script: what is read, what is computed from it, what is shown of that, and the beginning.
 SCRIPTS = (
     "data.js",
@@ -59,8 +62,11 @@ def page_html(
         styles=("explore.css",),
         script=Markup(_script()),
         data=Markup(json_text(page_data(rows, choices, shown, photos))),
-        title=f"Utility weights of {rows.name}",
+        title=f"Try utility weights: {rows.name}, {rows.role} rows",
         rows=rows,
+        role_words=role_words(rows.role, TUNED in choices.named),
+        unwanted=[head for head, sign in rows.signs.items() if sign < 0],
+        guarded=_guarded(rows, choices),
         choices=choices,
         notes=notes,
     )
@@ -82,7 +88,8 @@ def page_data(
         "sampled": {"rows": rows.all_rows, "requests": rows.all_requests} if sampled else None,
         "sizes": packed(rows.sizes, "<u4"),
         "weights": packed_weights(rows.weights),
-        "named": [{"name": name, "weights": list(weights.values())} for name, weights in choices.named.items()],
+        "named": _named(choices),
+        "begin": list(choices.named.get(TUNED, next(iter(choices.named.values()))).values()),
         "cloud": [
             {"weights": weights, "values": values}
             for weights, values in zip(choices.cloud.tolist(), jsonable(choices.cloud_values(rows)))
@@ -112,6 +119,27 @@ def _head(rows: PageRows, choices: Choices, number: int) -> dict[str, Any]:
         "labels": packed_bits(labels == 1.0),
         "missing": packed_bits(missing) if missing.any() else None,
     }
+
+
+def _guarded(rows: PageRows, choices: Choices) -> str:
+    """What the guardrails ask for, of wanted and of unwanted heads; empty where there are none."""
+    signs = {rows.signs[head] for head in choices.floors}
+    wanted = ["at least so much of the reference's PR-AUC must remain"] if 1 in signs else []
+    unwanted = ["of an unwanted engagement there may be at most so much"] if -1 in signs else []
+    return "; ".join([*wanted, *unwanted])
+
+
+def _named(choices: Choices) -> list[dict[str, Any]]:
+    """Weights with a name; where two names have the same weights the first stands for both, and `label` says so."""
+    found: list[dict[str, Any]] = []
+    for name, weights in choices.named.items():
+        own = list(weights.values())
+        same = next((each for each in found if np.allclose(each["weights"], own, rtol=0.0, atol=ALIKE)), None)
+        if same is None:
+            found.append({"name": name, "label": name, "weights": own})
+        else:
+            same["label"] += f" = {name}"
+    return found
 
 
 def _script() -> str:

@@ -23,7 +23,8 @@ class PageRows:
     """N rows of R requests with T heads: request after request, within a request by item id, which breaks ties.
 
     Attributes:
-        name: For people: "test rows of trivago".
+        name: Of the data set, for people.
+        role: calibrate, tune or test.
         signs: Head -> 1 or -1, the T heads in order.
         probabilities: `(N, T)` float32, calibrated, at the serving position.
         labels: `(N, T)` float32: 1, 0, or NaN where the label is missing.
@@ -36,6 +37,7 @@ class PageRows:
     """
 
     name: str
+    role: str
     signs: dict[str, int]
     probabilities: npt.NDArray[np.float32]
     labels: npt.NDArray[np.float32]
@@ -58,26 +60,24 @@ class PageRows:
         return np.cumsum(self.sizes) - self.sizes
 
 
-def read_rows(ranker: Ranker, dataset: Dataset, role: str = "test", *, limit: int = LIMIT, seed: int = 0) -> PageRows:
+def read_rows(ranker: Ranker, dataset: Dataset, role: str = "tune", *, limit: int = LIMIT, seed: int = 0) -> PageRows:
     """Score the rows of a role as `galleryrank tune` does: calibrated, every row at the serving position.
 
     Args:
         ranker: With calibrated heads.
         dataset: Of the same heads; where it has item vectors, these and no others are used, as in `measure_ranker`.
         role: calibrate, tune or test.
-        limit: Above so many rows whole requests are drawn at random until the next one would be too many.
+        limit: Above so many rows whole requests are drawn at random until the next one would be too many; at least 1.
         seed: Of the draw.
 
     Raises:
-        InputError: the train role, a role without rows, an importance-weighted single head, fewer than two heads (with
-            one there is nothing to weigh), other heads than the data set's.
+        InputError: the train role, a role without rows, what `check_ranker` refuses, other heads than the data set's.
+        ValueError: a limit below 1.
     """
     check_role(role)
     if limit < 1:
-        raise InputError(f"--rows must be at least 1, got {limit}")
-    if ranker.tree is None or len(ranker.heads) < 2:
-        found = "an importance-weighted single head" if ranker.tree is None else f"the one head `{ranker.heads[0]}`"
-        raise InputError(f"the page weighs the probabilities of at least two heads, but this ranker has {found}")
+        raise ValueError(f"`limit` must be at least 1, got {limit}")
+    check_ranker(ranker)
     if set(dataset.schema.head_names) != set(ranker.heads):
         raise InputError(
             f"the data set must have the model's heads {sorted(ranker.heads)}, got {sorted(dataset.schema.head_names)}"
@@ -97,7 +97,8 @@ def read_rows(ranker: Ranker, dataset: Dataset, role: str = "test", *, limit: in
     order = _by_request_and_item(log.requests.numpy(), items)
     labels = [dataset.schema.head_names.index(head) for head in ranker.heads]  # a description may list them otherwise
     return PageRows(
-        name=f"{role} rows of {dataset.schema.name}",
+        name=dataset.schema.name,
+        role=role,
         signs={head: ranker.schema.heads[head].sign for head in ranker.heads},
         probabilities=_probabilities(ranker, log)[order],
         labels=log.labels.numpy()[:, labels][order],
@@ -109,6 +110,13 @@ def read_rows(ranker: Ranker, dataset: Dataset, role: str = "test", *, limit: in
         all_requests=all_requests,
         seed=seed,
     )
+
+
+def check_ranker(ranker: Ranker) -> None:
+    """Refuse, as bad input, an importance-weighted single head, and one head: there is nothing to weigh."""
+    if ranker.tree is None or len(ranker.heads) < 2:
+        found = "an importance-weighted single head" if ranker.tree is None else f"the one head `{ranker.heads[0]}`"
+        raise InputError(f"the page weighs the probabilities of at least two heads, but this ranker has {found}")
 
 
 def whole_requests(codes: npt.NDArray[np.int64], limit: int, seed: int) -> npt.NDArray[np.int64]:

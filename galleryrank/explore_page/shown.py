@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.types as pt
 
-from features import Dataset, InputError
+from features import Dataset
+from galleryrank.explore_page.facts import facts_of, telling_columns
 from galleryrank.explore_page.rows import PageRows
 
 FEW = 3  # candidates: fewer are hardly an order
-FACTS = 4  # columns that are said of a request
-LONG = 40  # characters of such a value
+LOOKED_AT = 200  # requests from which is seen what tells one request from another
+TABLES = ("users", "impressions", "items")  # whose columns are said first
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class ShownRequest:
         start: Its first row among the page's rows.
         items: The candidates' ids as text, in the order of the rows.
         positions: Where the log showed them; empty without a position.
-        facts: Column -> value, of columns that are the same for all its candidates.
+        facts: Column -> value, of columns that tell requests apart (`telling_columns`): of the user, of the context, of
+            the items.
     """
 
     request: str
@@ -48,17 +49,24 @@ def shown_requests(rows: PageRows, dataset: Dataset, role: str, *, count: int = 
         count: At least 1.
 
     Raises:
-        InputError: a count below 1.
+        ValueError: a count below 1.
     """
     if count < 1:
-        raise InputError(f"--requests must be at least 1, got {count}")
-    drawn = _drawn(rows, count)
+        raise ValueError(f"`count` must be at least 1, got {count}")
+    drawn = _drawn(rows)
+    drawn = np.concatenate([np.sort(drawn[:count]), drawn[count:LOOKED_AT]])
     starts, sizes = rows.starts[drawn], rows.sizes[drawn]
     places = np.concatenate([np.arange(start, start + size) for start, size in zip(starts, sizes)])
     table = _columns(dataset, role, rows.log_rows[places])
     columns, position = dataset.schema.columns, dataset.schema.position
+    categorical = sorted(
+        (name for name in table.column_names if name in columns.categorical),
+        key=lambda name: TABLES.index(dataset.place(name)[0]),
+    )
+    numbers = pa.array(np.repeat(np.arange(len(drawn)), sizes))
+    facts = telling_columns(numbers, table.select(categorical))
     shown, at = [], 0
-    for start, size in zip(starts.tolist(), sizes.tolist()):
+    for start, size in zip(starts[:count].tolist(), sizes[:count].tolist()):
         own = table.slice(at, size)
         at += size
         positions = () if position is None else tuple(own["position"].to_pylist())
@@ -68,19 +76,19 @@ def shown_requests(rows: PageRows, dataset: Dataset, role: str, *, count: int = 
                 start,
                 tuple(str(item) for item in rows.items.slice(start, size).to_pylist()),
                 positions,
-                _facts(own.select([name for name in own.column_names if name in columns.categorical])),
+                facts_of(own, facts),
             )
         )
     return shown
 
 
-def _drawn(rows: PageRows, count: int) -> npt.NDArray[np.intp]:
-    """Numbers of the requests, ascending."""
+def _drawn(rows: PageRows) -> npt.NDArray[np.intp]:
+    """The numbers of all requests at random, those that are better to look at first."""
     wanted = np.array([sign > 0 for sign in rows.signs.values()])
     engaged = np.add.reduceat((rows.labels[:, wanted] == 1.0).any(axis=1), rows.starts, dtype=np.int64) > 0
     rank = np.where(engaged, 0, 1) + np.where(rows.sizes >= FEW, 0, 2)
     chance = np.random.default_rng(rows.seed).random(len(rank))
-    return np.sort(np.lexsort((chance, rank))[:count])
+    return np.lexsort((chance, rank))
 
 
 def _columns(dataset: Dataset, role: str, wanted: npt.NDArray[np.int64]) -> pa.Table:
@@ -101,15 +109,3 @@ def _columns(dataset: Dataset, role: str, wanted: npt.NDArray[np.int64]) -> pa.T
         if name not in own.column_names:  # a column that is itself called "position" is told by its place
             own = own.append_column(name, table[name])
     return own
-
-
-def _facts(candidates: pa.Table) -> dict[str, str]:
-    """What is the same for all candidates: of whom and of what the request was."""
-    facts = {}
-    for name in candidates.column_names:
-        if pt.is_nested(candidates[name].type):  # a list of filters, say: too long for a line
-            continue
-        values = candidates[name].unique()
-        if len(values) == 1 and values[0].is_valid:
-            facts[name] = str(values[0].as_py())[:LONG]
-    return dict(list(facts.items())[:FACTS])

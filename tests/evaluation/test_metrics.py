@@ -57,7 +57,11 @@ def test_what_is_undefined_says_why() -> None:
     assert table.loc["never", ["ap", "auc", "ratio"]].isna().all()
     assert "ap: no positive row" in table.loc["never", "reason"]
     assert table.loc["never", "log_loss"] == pytest.approx(np.log(2.0))
-    assert table.loc["always", "reason"] == "auc: no negative row; normalised_entropy: no negative row"
+    assert table.loc["always", "reason"] == (
+        "base_rate: no negative row: no interval; auc: no negative row; normalised_entropy: no negative row"
+    )
+    assert table.loc["never", "base_rate"] == 0.0
+    assert table.loc["never", ["base_rate_se", "base_rate_low", "base_rate_high"]].isna().all()
     assert table.loc["always", "ap"] == 1.0
     assert table.loc["unknown", "reason"].count("no row with a label") == len(METRICS)
     assert table.loc["fine", "reason"] == ""

@@ -1,17 +1,81 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import ndtr
 
-from evaluation.freedom import t_quantile
+from evaluation.clusters import Clusters, clustered_standard_error
+from evaluation.estimate import normal_interval
+from evaluation.freedom import t_quantile, variance_freedom
+from evaluation.ordering import mass_position
+from evaluation.proper_scores import mean_influence
 from evaluation.reliability import expected_calibration_error, reliability_table, score_histogram, wilson_interval
+
+COLUMNS = (
+    "bin", "low", "high", "predicted", "observed", "observed_low", "observed_high", "rows", "positives", "weight",
+    "share",
+)  # fmt: skip
 
 
 def log(rows: int = 20_000) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     p = rng.beta(0.6, 12.0, rows)
     return (rng.random(rows) < p).astype(float), p, rng.choice([1.0, 10.0], rows), rng.integers(0, rows // 8, rows)
+
+
+def bin_by_bin(y: np.ndarray, p: np.ndarray, w: np.ndarray, codes: np.ndarray, bins: int) -> pd.DataFrame:
+    """The table by its definition: every bin's rows taken out and looked at alone."""
+    known = ~np.isnan(y) & (w > 0.0)
+    y, p, w, codes = y[known], p[known], w[known], codes[known]
+    place = np.minimum((mass_position(p, w) * bins).astype(int), bins - 1)
+    records = []
+    for number, one in enumerate(np.unique(place)):
+        rows = place == one
+        outcome, weight, clusters = y[rows], w[rows], Clusters.of(codes[rows])
+        observed, influence = mean_influence(outcome, weight)
+        error, masses = clustered_standard_error(influence, clusters), clusters.sums(weight)
+        if not np.isin(y, (0.0, 1.0)).all():
+            low, high = normal_interval(observed, error)
+        elif 0.0 < observed < 1.0 and error > 0.0:
+            size = min(observed * (1.0 - observed) / error**2, weight.sum() / weight.min())
+            low, high = wilson_interval(observed, size, t_quantile(variance_freedom(clusters.sums(influence))))
+        else:
+            low, high = wilson_interval(observed, masses.sum() ** 2 / (masses @ masses))
+        ends = p[rows].min(), p[rows].max(), np.average(p[rows], weights=weight)
+        counts = rows.sum(), np.count_nonzero(outcome > 0.0), weight.sum(), weight.sum() / w.sum()
+        records.append((number, *ends, observed, low, high, *counts))
+    return pd.DataFrame(records, columns=COLUMNS)
+
+
+@pytest.mark.parametrize("requests", [None, 7, 300, 4_000])
+@pytest.mark.parametrize("weighting", ["none", "sampled", "any"])
+def test_the_table_is_what_each_bin_says_alone(weighting: str, requests: int | None) -> None:
+    """To 1e-12: few and many requests per bin, requests in one bin only, ties, missing labels, weights of 0."""
+    rng = np.random.default_rng(len(weighting))
+    for bins, digits in ((20, 9), (9, 2), (1, 9), (30, 1)):
+        p = np.round(rng.beta(0.6, 8.0, 2_000), digits)
+        y = (rng.random(2_000) < p).astype(float)
+        y[rng.random(2_000) < 0.1] = np.nan
+        choices = {"none": np.ones(1), "sampled": np.array([0.0, 1.0, 10.0]), "any": rng.random(500)}
+        w = rng.choice(choices[weighting], 2_000)
+        codes = np.arange(2_000) if requests is None else rng.integers(0, requests, 2_000)
+        codes[p > 0.9 * p.max()] = 0  # a bin of one request has no error
+        for outcome in (y, 3.0 * y - rng.random(2_000)):  # a utility's outcomes have another band
+            groups = None if requests is None and bins != 9 else codes
+            expected = bin_by_bin(outcome, p, w, np.arange(2_000) if groups is None else codes, bins)
+            found = reliability_table(outcome, p, None if weighting == "none" else w, groups=groups, bins=bins)
+            pd.testing.assert_frame_equal(found, expected, check_dtype=False, rtol=1e-12, atol=1e-12)
+            assert list(found.dtypes[["bin", "rows", "positives"]]) == [np.int64] * 3
+
+
+def test_a_cut_between_equal_places_is_the_mid_ranks() -> None:
+    """Places that fall on a bin's edge exactly belong above it, as `mass_position` says."""
+    for rows in (10, 30, 50):
+        p = np.arange(rows) / rows
+        table = reliability_table(np.arange(rows) % 2, p, bins=20)
+        place = np.minimum((mass_position(p, np.ones(rows)) * 20).astype(int), 19)
+        assert table["low"].tolist() == [p[place == one].min() for one in np.unique(place)]
 
 
 def test_the_bins_add_up_to_the_whole() -> None:

@@ -17,7 +17,8 @@ from evaluation.counterfactual.reranking import Reranking
 from evaluation.formatting import format_number
 from evaluation.report import Figure, evaluation_figures, render_report, write_report
 from evaluation.report.figures import themed
-from evaluation.report.numbers import resolve
+from evaluation.report.numbers import FORMS, resolve
+from evaluation.report.words import arrows
 from evaluation.slicing.slices import Slices
 from evaluation.summary.evaluating import evaluate_predictions
 
@@ -75,6 +76,7 @@ class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.numbers: list[tuple[str, str]] = []
+        self.forms: list[str] = []
         self.cells: list[str] = []
         self._key: str | None = None
         self._cell = False
@@ -85,6 +87,8 @@ class Page(HTMLParser):
             self._cell = True
             self.cells.append("")
         self._key = dict(attrs).get("data-key")
+        if self._key is not None:
+            self.forms.append(dict(attrs).get("data-form") or "number")
 
     def handle_endtag(self, tag: str) -> None:
         self._key = None
@@ -95,15 +99,102 @@ class Page(HTMLParser):
         if self._key is not None:
             self.numbers.append((self._key, data))
         elif self._cell:
-            self.cells[-1] += data
+            self.cells[-1] += data.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_every_number_of_the_page_is_the_one_at_its_address(metrics: dict[str, Any], page: str) -> None:
-    found = Page(page).numbers
-    assert len(found) > 800
-    for address, text in found:
-        value = resolve(metrics, address)
-        assert text in {format_number(value), format_number(value, signed=True)}, address
+    found = Page(page)
+    assert len(found.numbers) == len(found.forms) > 800
+    assert set(found.forms) == set(FORMS)
+    for (address, text), form in zip(found.numbers, found.forms):
+        assert text == FORMS[form](resolve(metrics, address)), address
+
+
+def test_the_forms_of_a_number_agree_with_the_number() -> None:
+    for value in (0.18777, -0.0393, 2.5161, 0.98, 0.995, -1.0, 12.344):
+        for form in ("share", "change"):
+            text = FORMS[form](value)
+            sign, digits = (-1 if text.startswith("-") else 1), text.strip("+-").removesuffix("\N{NO-BREAK SPACE}%")
+            assert sign * float(digits.replace(",", "")) / 100 == pytest.approx(
+                value if form == "change" else abs(value), rel=0.03
+            )
+    for value in (0.006, 0.0123, 0.37143, 1.0):
+        assert float(FORMS["p"](value)) == pytest.approx(value, rel=0.04)
+    assert FORMS["p"](0.006) == "0.006"
+    assert {FORMS[form](None) for form in FORMS} == {"–"}
+    assert FORMS["change"](-1e-17) == "±0\N{NO-BREAK SPACE}%"
+    assert FORMS["change"](-0.0) == "±0\N{NO-BREAK SPACE}%"
+
+
+def test_changes_are_in_per_cent_everywhere(metrics: dict[str, Any], page: str) -> None:
+    shown = Page(page)
+    written = {address: form for (address, _), form in zip(shown.numbers, shown.forms)}
+    for index, test in enumerate(metrics["gate"]["tests"]):
+        if test["change_low"] is not None:
+            keys = ("change", "change_low", "change_high", "detectable_share", "tolerance")
+            forms = [written[f"/gate/tests/{index}/{key}"] for key in keys]
+            assert forms == ["change", "change", "change", "share", "share"]
+    table = page[page.index('<section id="comparison">') : page.index('<section id="slices">')]
+    assert "distance to the floor" in unescape(table)
+    assert "not the interval of the ratio" in table
+
+
+def test_no_line_ends_between_a_number_and_its_unit(page: str) -> None:
+    body = page[page.index("<body") :]
+    assert re.search(r"\d\N{NO-BREAK SPACE}%", body)
+    assert re.findall(r"\d %|\bp [=<] \d", body) == []
+    heading = body[: body.index("</h1>")]
+    assert " -&gt; " not in heading
+
+
+def test_a_baseline_called_by_a_long_path_is_named_in_full_once() -> None:
+    given = arrays(600)
+    path = "/srv/models/runs/monday/baselines/trees"
+    found = evaluate_predictions(
+        given["labels"], given["probabilities"], given["requests"], names=NAMES, baseline=(path, given["baseline"][1])
+    )
+    page = render_report(found.metrics)
+    assert found.metrics["baseline"] == path
+    assert page.count(path) == 1
+    assert page.index(path) > page.index('<section id="provenance">')
+    assert "<th>baselines/trees</th>" in page
+    assert "Change against baselines/trees" in page
+
+
+def test_the_heads_table_only_says_too_much_where_the_corrected_test_agrees(metrics: dict[str, Any]) -> None:
+    def said(p: float, low: float, high: float, predicted: float) -> str:
+        changed = json.loads(json.dumps(metrics))
+        changed["heads"]["click"]["ratio"] |= {"value": (low + high) / 2, "low": low, "high": high}
+        for test in changed["calibration_tests"]:
+            test |= {"p_adjusted": p, "predicted": predicted, "observed": 0.1}
+        table = re.search(r'<section id="heads">.*?</table>', render_report(changed, []), flags=re.DOTALL)
+        assert table is not None
+        line = table[0][table[0].index("<tr><td>click</td>") :]
+        word = re.search(r'<td class="word nowrap([^"]*)">(.*?)</td>', line)
+        assert word is not None
+        assert ("worse" in word[1]) == ("predicts" in word[2])
+        return word[2]
+
+    assert said(0.06, 1.1, 1.3, 0.2) == "above 1"
+    assert said(0.05, 1.1, 1.3, 0.2) == "▲ predicts too much"
+    assert said(0.05, 1.1, 1.3, 0.05) == "above 1"  # the test found that it predicts too little somewhere
+    assert said(0.06, 0.7, 0.9, 0.05) == "below 1"
+    assert said(0.01, 0.7, 0.9, 0.05) == "▼ predicts too little"
+    assert said(0.01, 0.9, 1.1, 0.05) == "agrees"
+
+
+def test_figure_table_and_json_go_by_one_p_value(metrics: dict[str, Any]) -> None:
+    """Likely by itself (p = .03), not after correction for the heads: nowhere said to be off."""
+    changed = json.loads(json.dumps(metrics))
+    changed |= {"gate": None, "utility": None, "slices": [], "worst_segments": [], "reliability": []}  # nor drawn
+    for test in changed["calibration_tests"]:
+        test |= {"p_value": 0.03, "p_adjusted": 0.06, "rejected": False, "sentence": "No sign of it (p = 0.06)."}
+    page = render_report(changed, [figure for figure in evaluation_figures(changed) if figure.section == "cumulative"])
+    picture = page[page.index("<svg") : page.index("</svg>")].replace("\N{NO-BREAK SPACE}", " ")
+    assert picture.count("not shown to be off, p = 0.06 (Holm)") == len(NAMES)
+    assert "0.03 " not in picture
+    assert "✗ predicts" not in page
+    assert page.count("✓ not shown to be off") == len(NAMES)
 
 
 def test_no_table_cell_holds_a_number_without_an_address(page: str) -> None:
@@ -142,7 +233,7 @@ def test_the_verdict_is_the_first_thing_said(metrics: dict[str, Any], page: str)
     body = re.sub(r"<[^>]+>", "", page[page.index("<h1") : page.index("</h1>")])
     said = " ".join(unescape(body).split())
     word, _, rest = metrics["verdict"]["sentence"].partition(": ")
-    assert said.endswith(rest)
+    assert said.endswith(arrows(rest))
     assert word in said
     assert page.index("<h1") < page.index("<table")
     assert f'class="verdict {metrics["verdict"]["word"]}"' in page
@@ -150,8 +241,8 @@ def test_the_verdict_is_the_first_thing_said(metrics: dict[str, Any], page: str)
 
 def test_what_to_look_at_is_listed_in_order(metrics: dict[str, Any], page: str) -> None:
     assert metrics["look_at"]
-    text = unescape(page)
-    places = [text.index(item["sentence"]) for item in metrics["look_at"]]
+    text = unescape(page).replace("\N{NO-BREAK SPACE}", " ")
+    places = [text.index(arrows(item["sentence"])) for item in metrics["look_at"]]
     assert places == sorted(places)
     assert any("platform tv" in item["sentence"] for item in metrics["look_at"])
 
@@ -230,6 +321,7 @@ def test_figures_have_text_alternatives_and_carry_the_numbers_as_text(
 
 def test_pictures_take_their_colours_from_the_page() -> None:
     drawn = '<path style="fill: #ffffff; stroke: #0072b2; stroke-width: 2"/><text style="fill: #222222">#222222</text>'
+    assert themed('<svg style="width:100%;max-width:300pt">').endswith('max-width:300pt;--drawn:300pt">')
     assert themed(drawn) == (
         '<path style="fill: var(--paper, #ffffff); stroke: var(--blue, #0072b2); stroke-width: 2"/>'
         '<text style="fill: var(--ink, #222222)">#222222</text>'
@@ -248,6 +340,7 @@ def test_reasons_replace_what_is_undefined_and_pictures_do_not_fail(tmp_path: Pa
         slices=[Slices.of("platform", ["web", "web", "tv"])],
     )  # fmt: skip
     text = write_report(tmp_path / "report.html", result.metrics).read_text(encoding="utf-8")
+    assert "closeup, base rate: no positive row: no interval." in text
     assert "closeup, PR-AUC, AUC, normalised entropy and predicted / observed: no positive row." in text
     assert re.search(r"click, [^<]*PR-AUC[^<]*Brier score: no row with a label\.", text)
     assert result.metrics["verdict"]["word"] == "inconclusive"

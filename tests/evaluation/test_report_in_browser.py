@@ -82,6 +82,23 @@ def test_on_a_phone_only_tables_and_pictures_scroll_sideways(browser: Any, repor
     page.close()
 
 
+def test_what_is_wider_than_a_phone_says_so(browser: Any, report: Path) -> None:
+    hints = """() => [...document.querySelectorAll('.scroll')].map(box => [
+        !!box.closest('figure'), getComputedStyle(box).backgroundImage.split('gradient(').length - 1,
+        getComputedStyle(box, '::before').content])"""
+    for width, shadows in ((390, 4), (1240, 0)):
+        page, _ = opened(browser, report, viewport={"width": width, "height": 844})
+        found = page.evaluate(hints)
+        pictures = [content for picture, _, content in found if picture]
+        assert pictures
+        assert all(("scroll sideways" in content) == (width == 390) for content in pictures)
+        assert {count for picture, count, _ in found if not picture} == {shadows}
+        widths = page.evaluate("[...document.querySelectorAll('figure svg')].map(s => s.getBoundingClientRect().width)")
+        assert len(widths) == len(pictures)
+        assert width == 1240 or min(widths) < 800 <= max(widths)  # a small picture is not blown up
+        page.close()
+
+
 def contrast(one: list[float], other: list[float]) -> float:
     """WCAG 2's contrast of two sRGB colours."""
 

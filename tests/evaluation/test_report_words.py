@@ -99,7 +99,49 @@ def test_with_a_baseline_the_gate_has_the_word() -> None:
     gate = {"verdict": "pass", "sentence": "Pass: all is well.", "tests": [], "warnings": ["A warning."]}
     off = made({"click": head(normalised_entropy=estimate(1.4, 1.2, 1.6))}, gate=gate)
     assert top_line(off) == {"word": "pass", "sentence": "Pass: all is well.", "gated": True}
-    assert look_at(off) == [{"level": "warn", "sentence": "A warning."}]
+    assert look_at(off) == [{"level": "note", "sentence": "A warning."}]
+
+
+def gated(*tests: dict[str, Any], warnings: list[str] | None = None) -> dict[str, Any]:
+    """A gate over tests, of which only what is told of them is given."""
+    usual = {"head": "click", "overall": True, "outcome": "regression", "p_holm": 0.0061, "reason": None}
+    ends = {"change": None, "change_low": None, "change_high": None}
+    return {
+        "verdict": "regression", "sentence": "Regression: so it is.", "warnings": warnings or [],
+        "rules": {"level": 0.95}, "tests": [{**usual, **ends, **test} for test in tests],
+    }  # fmt: skip
+
+
+def test_a_regression_is_told_in_the_direction_of_its_metric() -> None:
+    tests = [
+        {"metric": "log_loss", "baseline": 0.2037, "candidate": 0.2187, "change": -0.0736},
+        {"metric": "ap", "baseline": 0.2, "candidate": 0.15, "change": -0.25},
+        {"metric": "ratio", "baseline": 1.02, "candidate": 1.3},
+        {"metric": "ap", "baseline": 0.2, "candidate": 0.1, "change": -0.5, "overall": False, "column": "device",
+         "slice": "tv"},
+    ]  # fmt: skip
+    found = look_at(made({"click": head()}, gate=gated(*tests)))
+    assert {item["level"] for item in found} == {"bad"}
+    loss, precision, ratio, part = (item["sentence"] for item in found)
+    assert loss == "click: log loss rose by 7.4 % (0.2037 -> 0.2187); p = 0.0061 after correction."
+    assert precision == "click lost 25 % of its PR-AUC (0.2000 -> 0.1500); p = 0.0061 after correction."
+    assert ratio == "click has predicted / observed 1.020 -> 1.300; p = 0.0061 after correction."
+    assert part.startswith("click in device tv lost 50 % of its PR-AUC")
+    assert "fell" not in " ".join((loss, precision, ratio, part))
+
+
+def test_what_does_not_survive_the_correction_is_a_note_and_what_cannot_be_judged_is_said_once() -> None:
+    missing = estimate(None, None, None, "no positive row")
+    warnings = ["save is not judged on PR-AUC: no positive row.", "click in device tv: likely by itself (p = 0.01)."]
+    gate = gated(
+        {"head": "save", "metric": "ap", "outcome": "undecided", "reason": "no positive row"}, warnings=warnings
+    )
+    found = look_at(made({"click": head(), "save": head(ap=missing), "book": head(ap=missing)}, gate=gate))
+    assert [(item["level"], item["sentence"]) for item in found] == [
+        ("warn", "save is not judged on PR-AUC: no positive row."),
+        ("warn", "book cannot be judged: no positive row."),
+        ("note", "click in device tv: likely by itself (p = 0.01)."),
+    ]
 
 
 def test_the_worst_comes_first() -> None:
@@ -112,17 +154,20 @@ def test_the_worst_comes_first() -> None:
         slices=[{"column": "platform", "slice": "watch", "rows": 0}],
     )
     found = look_at(metrics)
-    assert [item["level"] for item in found] == ["bad", "warn", "warn", "note", "note"]
+    assert [item["level"] for item in found] == ["bad", "warn", "note", "note"]
     text = " ".join(item["sentence"] for item in found)
     assert "click is predicted too little between 0.05000 and 0.5000: 0.1000 on average where 0.3000" in text
-    assert "click in platform tv is predicted too high: nothing was observed in 1,200 rows." in text
+    assert "was observed (p = 0.01 after correction); by slice too high in platform tv (nothing was observed" in text
     assert "Slices without a row: platform watch." in text
 
 
 def test_of_many_slices_that_are_off_the_first_five_are_listed() -> None:
     found = look_at(made({"click": head()}, worst_segments=[segment(0.5)] * 8))
-    assert len(found) == 6
+    assert [item["sentence"].count("50 % too low in platform tv") for item in found] == [5, 0]  # one line per head
+    assert found[0]["sentence"].startswith("click is predicted 50 % too low in platform tv (predicted / observed 0.5")
     assert found[-1] == {"level": "note", "sentence": "3 more slices are off, see Calibration."}
+    six = look_at(made({"click": head()}, worst_segments=[segment(0.5)] * 6))
+    assert six[-1]["sentence"] == "1 more slice is off, see Calibration."
 
 
 def test_every_word_has_a_name() -> None:

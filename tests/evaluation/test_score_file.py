@@ -266,3 +266,11 @@ def test_production_need_not_have_every_head(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="column `click`: is missing") as caught:
         read_scores(path, dataset, log, some_heads=True)
     assert len(caught.value.faults) == 2
+
+
+def test_a_column_that_is_nearly_a_head_is_no_missing_head(tmp_path: Path) -> None:
+    dataset = a_log(tmp_path)
+    log = ScoredLog.read(dataset, "tune")
+    path = write(scores_of(dataset).rename(columns={"click": "Click"}), tmp_path / "scores.parquet")
+    with pytest.raises(InputError, match="column `click`: is missing, but there is `Click`"):
+        read_scores(path, dataset, log, some_heads=True)

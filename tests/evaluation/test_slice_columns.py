@@ -32,6 +32,7 @@ def a_log(folder: Path, **described: Any) -> Dataset:
             "price": rng.normal(100.0, 20.0, ROWS).round(6),
             "both": rng.integers(0, 2, ROWS),
             "tags": [["a"]] * ROWS,
+            "shelf": np.arange(ROWS) % 20,
             "click": (rng.random(ROWS) < 0.4).astype(np.int8),
             "keep": np.ones(ROWS),
             "role": np.where(request >= 8, "test", "calibrate"),
@@ -69,6 +70,17 @@ def test_every_row_is_in_the_slice_of_its_value(tmp_path: Path) -> None:
     assert names_of(dataset, "test", "items.city") == names_of(dataset, "test", "city")
     assert names_of(dataset, "test", "users.segment") == rows["segment"].astype(str).str.lower().tolist()
     assert [len(s.names) for s in read_slices(dataset, "test", ["price", "platform", "price"])] == [5, 3]
+
+
+def test_numbers_that_are_declared_categorical_are_names(tmp_path: Path) -> None:
+    columns = {"request": "request", "item": "item", "user": "user", "time": "hour", "keep_prob": "keep"}
+    declared = a_log(tmp_path, columns=columns | {"categorical": ["shelf"]})
+    [as_names] = read_slices(declared, "test", ["shelf"])
+    assert as_names.names[-1] == "other (8 values)"
+    assert set(as_names.names[:-1]) < {str(number) for number in range(20)}
+    [as_numbers] = read_slices(a_log(tmp_path), "test", ["shelf"])
+    assert len(as_numbers.names) == 5
+    assert all(" to " in name for name in as_numbers.names)
 
 
 def test_expected_values_are_listed_where_no_row_has_them(tmp_path: Path) -> None:

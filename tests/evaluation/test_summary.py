@@ -124,7 +124,7 @@ def test_the_sentences_agree_with_the_verdicts(evaluation: Evaluation) -> None:
 def test_miscalibrated_heads_are_named() -> None:
     given = arrays()
     result = evaluate(probabilities=given["probabilities"] * [1.0, 1.0, 0.5])
-    assert "1 outside its 95 % interval for" in result.metrics["summary"][0]
+    assert "1 outside its own 95 % interval for" in result.metrics["summary"][0]
     assert "hide 0.5" in result.metrics["summary"][0] or "hide 0.4" in result.metrics["summary"][0]
 
 
@@ -146,6 +146,9 @@ def test_a_head_that_never_happens_and_one_without_labels_have_reasons() -> None
     result = evaluate(labels=labels, utility=None).metrics
     never, unknown = result["heads"]["closeup"], result["heads"]["hide"]
     assert never["ap"] == {"value": None, "se": None, "low": None, "high": None, "reason": "no positive row"}
+    assert never["base_rate"] == {
+        "value": 0.0, "se": None, "low": None, "high": None, "reason": "no positive row: no interval"
+    }  # fmt: skip
     assert never["log_loss"]["value"] > 0.0
     assert unknown["brier"]["reason"] == "no row with a label"
     assert unknown["ece"] is unknown["brier_uncertainty"] is None
@@ -228,7 +231,7 @@ def test_a_worse_baseline_head_by_head_gives_a_regression_and_says_which() -> No
     assert result["verdict"]["word"] == "regression"
     assert result["verdict"]["sentence"].startswith("Regression: closeup ")
     assert result["look_at"][0]["level"] == "bad"
-    assert result["look_at"][0]["sentence"].startswith("closeup: PR-AUC fell from ")
+    assert result["look_at"][0]["sentence"].startswith("closeup lost ")
 
 
 def test_slices_hold_what_the_metrics_of_their_rows_are(whole: Evaluation) -> None:
@@ -250,6 +253,8 @@ def test_p_values_are_adjusted_over_the_heads(whole: Evaluation) -> None:
     assert [test["head"] for test in tests] == NAMES
     raw = sorted(test["p_value"] for test in tests)
     adjusted = sorted(test["p_adjusted"] for test in tests)
+    for test in tests:
+        assert test["rejected"] == (test["p_adjusted"] <= 0.05)
     stepped = [min(1.0, (len(raw) - place) * p) for place, p in enumerate(raw)]
     assert adjusted == pytest.approx([max(stepped[: place + 1]) for place in range(len(raw))])
 

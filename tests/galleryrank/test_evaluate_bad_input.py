@@ -14,8 +14,8 @@ import pytest
 
 from features import Dataset
 from galleryrank.cli import main
-from galleryrank.exits import print_data
 from galleryrank.run_directory import row_hashes
+from galleryrank.streams import print_json
 from ranking import Ranker
 
 ROWS, ITEMS = 400, 10
@@ -94,6 +94,15 @@ def test_options_that_contradict_one_another(refused: Callable[..., str], shop: 
     assert "replays the old one" in refused("--counterfactual", "--logged-position", plain=True)
     assert "calibrate, tune or test" in refused("--role", "train")
     assert "text or json" in refused("--format", "yaml")
+    both = refused("runs/a", "--scores", scores, plain=True)
+    assert "is another candidate than RUN" in both
+    assert "needs --data" not in both  # with RUN it would need none
+
+
+def test_the_tests_for_ci_do_not_replace_the_report(refused: Callable[..., str], shop: Path, tmp_path: Path) -> None:
+    for name in ("report.html", "metrics.json", "../out/report.html"):
+        junit = str(tmp_path / "out" / name)
+        assert "would overwrite" in refused("--against", str(shop / "scores.parquet"), "--junit", junit)
 
 
 def test_every_source_is_looked_at_before_any_is_read(refused: Callable[..., str], shop: Path, tmp_path: Path) -> None:
@@ -211,5 +220,5 @@ def test_a_closed_pipe_does_not_change_the_verdict(monkeypatch: pytest.MonkeyPat
     redirected = []
     monkeypatch.setattr("builtins.print", closed)
     monkeypatch.setattr("os.dup2", lambda new, old: redirected.append(old))
-    print_data({"verdict": "regression"})
+    print_json({"verdict": "regression"})
     assert len(redirected) == 1

@@ -13,15 +13,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from features import Dataset, InputError
+from features.schema import ROLES
 from galleryrank.cli import main
 from galleryrank.cli_explore import app
-from galleryrank.explore import explore_run
-from galleryrank.explore_page import read_choices, read_rows, read_thumbnails, shown_requests
+from galleryrank.console import Log
+from galleryrank.explore import explore_into, explore_run
+from galleryrank.explore_page import default_role, read_choices, read_rows, read_thumbnails, shown_requests
 from galleryrank.explore_page.rows import whole_requests
 from galleryrank.run_directory import RunDirectory, training_sample
 from optimization import ScoreTable, utility_pr_auc
@@ -54,7 +57,7 @@ def tuned(run: Path) -> Path:
 
 def explored(run: Path, out: Path, **options: Any) -> str:
     plain: dict[str, Any] = {
-        "weights": None, "data": None, "role": "test", "rows": 100_000, "requests": 3, "photos": True, "keep": (),
+        "weights": None, "data": None, "role": None, "rows": 100_000, "requests": 3, "photos": True, "keep": (),
         "seed": 0, "out": out, "quiet": True,
     }  # fmt: skip
     explore_run(run, **(plain | options))
@@ -128,7 +131,7 @@ def test_a_request_longer_than_the_limit_stays_whole() -> None:
 def test_shown_requests_have_an_engagement_and_say_where_the_log_had_them(ranker: Ranker, world: Path) -> None:
     dataset = Dataset.open(world)
     rows = read_rows(ranker, dataset)
-    shown = shown_requests(rows, dataset, "test", count=5)
+    shown = shown_requests(rows, dataset, "tune", count=5)
     assert len({request.start for request in shown}) == 5
     log = dataset.table(columns=["request_id", "item_id", "position"]).to_pandas()
     for request in shown:
@@ -150,7 +153,7 @@ def test_without_a_tuning_the_models_own_weights_are_the_reference(run: Path, ra
     shutil.copytree(run, bare, ignore=shutil.ignore_patterns("weights"))
     page = explored(bare, tmp_path / "explore.html")
     assert "a Sobol sweep" in page
-    assert [each["name"] for each in data_of(page)["named"]] == list(choices.named)
+    assert [each["label"] for each in data_of(page)["named"]] == ["the model's own = equal"]  # this model's are equal
 
 
 def test_a_long_tuning_is_thinned_to_its_frontier_first(ranker: Ranker, tuned: Path) -> None:
@@ -180,16 +183,16 @@ def test_bad_input_is_refused(
         assert not out.exists()
 
     refused("must be calibrate, tune or test", role="train")
-    refused("--rows must be at least 1, got 0", rows=0)
-    refused("--requests must be at least 1, got 0", requests=0)
     refused("is not a tuning", weights=tmp_path)
     with pytest.raises(InputError) as error:
         explored(run, out, keep=["sav=0.9", "click=x", "save=-1"])
     assert len(error.value.faults) == 3
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match="must be a file, not a folder"):
         explored(run, tmp_path)
     with pytest.raises(InputError, match="is not a run directory"):
         explored(tmp_path, out)
+    with pytest.raises(InputError, match=r"there are neither tune nor calibrate rows.*--role test"):
+        default_role(without_roles(world, tmp_path / "only test", "train", "test"))
     with pytest.raises(InputError, match="an importance-weighted single head"):
         read_rows(importance, Dataset.open(world))
     other = tmp_path / "other"
@@ -200,6 +203,74 @@ def test_bad_input_is_refused(
     refused(r"must weigh the model's heads .*save \+1.*got .*save -1", weights=other)
     (other / "metrics.json").write_text("{}")
     refused("is not the metrics.json of `galleryrank tune`", weights=other)
+
+
+def test_every_option_at_fault_is_told_at_once_and_before_scoring(
+    run: Path, ranker: Ranker, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the command, and of what the demo calls; also where the run itself is none."""
+    monkeypatch.setattr("galleryrank.explore.read_rows", lambda *_, **__: pytest.fail("scored"))
+    bad: dict[str, Any] = {"rows": 0, "requests": -1, "seed": -2, "weights": tmp_path / "x"}
+    keep = ["sav=0.9", "save=-1"]
+    options = ["--rows: must be at least 1, got 0", "--requests: must be at least 1, got -1"]
+    options += ["--seed: must be at least 0, got -2", "--out: must be a file, not a folder"]
+    of_the_model = ["is not a tuning", "unknown head `sav`", "must be a finite share > 0, got -1"]
+    with pytest.raises(InputError) as error:
+        explored(run, tmp_path, **bad, keep=keep, role="train", data=tmp_path)
+    for words in [*options, *of_the_model, "`role` must be calibrate, tune or test", "dataset.toml"]:
+        assert sum(words in str(fault) for fault in error.value.faults) == 1, words
+    assert len(error.value.faults) == 9
+    with pytest.raises(InputError) as error:
+        explored(tmp_path, tmp_path, **bad, keep=keep)
+    assert [str(fault).removesuffix(f", got '{tmp_path}'") for fault in error.value.faults[:4]] == options
+    assert "is not a run directory" in str(error.value.faults[4])
+    with pytest.raises(InputError) as error:
+        explore_into(ranker, Dataset.open(world), "tune", bad.pop("weights"), tmp_path, Log(True), **bad, keep=keep)
+    assert len(error.value.faults) == 7
+    done = CliRunner().invoke(app, [str(run), "--rows", "0", "--keep", "x=y", "--quiet"])
+    assert isinstance(done.exception, InputError)
+    assert len(done.exception.faults) == 2
+
+
+def without_roles(world: Path, folder: Path, *kept: str) -> Dataset:
+    """The data set with the rows of some roles alone."""
+    shutil.copytree(world.parent, folder)
+    dataset = Dataset.open(world)
+    roles = np.array(ROLES)[dataset.roles]
+    (file,) = dataset.impression_files
+    pq.write_table(pq.read_table(file).filter(pa.array(np.isin(roles, kept))), folder / file.name)
+    return Dataset.open(folder)
+
+
+def test_rows_are_tune_rows_else_calibrate_rows_and_the_page_says_so(
+    run: Path, tuned: Path, world: Path, tmp_path: Path
+) -> None:
+    page = explored(run, tmp_path / "explore.html", weights=tuned)
+    dataset = Dataset.open(world)
+    assert data_of(page)["rows"] == dataset.count("tune") != dataset.count("test")
+    assert "<title>Try utility weights: marketplace, tune rows</title>" in page
+    assert "judge your choice on the test rows. The tuned weights were chosen on the tune rows" in page
+    page = explored(run, tmp_path / "test.html", role="test")
+    assert data_of(page)["rows"] == dataset.count("test")
+    assert "weights chosen here can no longer be judged on them" in page
+    assert default_role(without_roles(world, tmp_path / "no tune", "train", "calibrate", "test")) == "calibrate"
+
+
+def test_facts_tell_requests_apart(ranker: Ranker, world: Path) -> None:
+    """Those of the user come first; what is constant, or differs within some request, is not said of any."""
+    dataset = Dataset.open(world)
+    shown = shown_requests(read_rows(ranker, dataset), dataset, "tune", count=12)
+    names = list(dict.fromkeys(name for request in shown for name in request.facts))
+    assert names[0] == "segment"
+    assert len({request.facts["segment"] for request in shown}) > 1
+    log = dataset.table("tune", ["request_id", "user_id", "item_id", *names, "picnic_area", "pool"]).to_pandas()
+    spread = log.groupby("request_id").nunique()
+    assert (spread[names] == 1).all().all()
+    assert (log[names].nunique() > 1).all()
+    assert (spread["picnic_area"] == 1).any()  # as it happens: the same for all candidates of some request
+    assert not {"picnic_area", "pool"} & set(names)
+    one = shown_requests(read_rows(ranker, dataset), dataset, "tune", count=1)
+    assert list(one[0].facts) == names[: len(one[0].facts)] != []
 
 
 def test_photos_are_small_covers_and_what_is_missing_is_said(photo_world: Path, tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import pytest
 
 from evaluation import average_precision
 from galleryrank.explore_page import Choices, PageRows, ShownRequest, Thumbnails, page_html
+from galleryrank.run_directory import parse_utility
+from galleryrank.weights import read_weights
 from ranking import Utility
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -36,7 +40,7 @@ def make_rows(weighted: bool = True) -> PageRows:
     labels[rng.random(count) < 0.2, 1] = np.nan
     weights = rng.choice([1.0, 1 / np.float32(0.3)], count) if weighted else np.ones(count)
     items = pa.array([f"item-{i:03d}" for size in sizes for i in range(size)])
-    return PageRows("test rows of a log", SIGNS, p, labels, weights, sizes, np.arange(count), items, count, REQUESTS, 0)
+    return PageRows("a log", "tune", SIGNS, p, labels, weights, sizes, np.arange(count), items, count, REQUESTS, 0)
 
 
 ROWS = make_rows()
@@ -195,13 +199,24 @@ def test_pr_auc_is_pythons_and_scikit_learns_and_the_guardrails_follow_it(visit:
 
 
 def test_all_weights_zero_rank_nothing(visit: Visit) -> None:
-    """Every row ties: the base rate, which is the mean label by weight; there is nothing to copy."""
+    """Every row ties: the base rate, which is the mean label by weight; nothing to copy, no guardrail to hold or break.
+
+    No candidate has a place, and none moved.
+    """
     visit.set_hash(dict.fromkeys(SIGNS, 0.0))
     known = ~np.isnan(ROWS.labels)
     rates = [np.average(ROWS.labels[k, h], weights=ROWS.weights[k]) for h, k in enumerate(known.T)]
     np.testing.assert_allclose(visit.values(), rates, atol=1e-12)
     assert visit.page.is_disabled("#copy")
+    assert visit.page.is_disabled("#copy-option")
     assert "nothing is ranked" in visit.page.text_content("#toml")
+    assert visit.page.text_content("#status") == "Every weight is 0: nothing is ranked."
+    marks = "#heads .breaks, .status.breaks, .holds, .better, .worse, #tiles .up, #tiles .down"
+    assert visit.page.locator(marks).count() == 0
+    places = visit.page.eval_on_selector_all("#tiles .place, #tiles .move", "all => all.map(one => one.textContent)")
+    assert set(places) == {"–", ""}
+    visit.set_hash(HAND)
+    assert visit.page.locator("#status.holds").count() == 1
 
 
 @pytest.mark.parametrize("kinds", [1, 2, 300])
@@ -343,17 +358,99 @@ def test_a_click_on_the_cloud_sets_the_sliders(visit: Visit) -> None:
     assert abs(ring["x"] + ring["width"] / 2 - spot["x"] - spot["width"] / 2) < 2
 
 
-def test_toml_is_what_tune_writes_and_python_reads(browser: Any, file: Path) -> None:
+def test_toml_is_what_tune_writes_and_python_reads(browser: Any, file: Path, tmp_path: Path) -> None:
     visit = Visit(browser, file)
     visit.context.grant_permissions(["clipboard-read", "clipboard-write"])
     assert tomllib.loads(visit.page.text_content("#toml")) == {"utility": TUNED}
     weights = drawn_weights(3)[2]
     visit.set_hash(weights)
     visit.page.click("#copy")
-    visit.until("document.getElementById('copied').textContent === 'copied'")
+    visit.until("document.getElementById('copied').textContent === 'copied as TOML'")
     text = visit.page.evaluate("navigator.clipboard.readText()")
     assert tomllib.loads(text)["utility"] == weights
+    chosen = tmp_path / "chosen.toml"
+    chosen.write_text(text, encoding="utf-8")
+    assert read_weights(str(chosen))[0].weights == weights  # of `galleryrank weights FILE` and of `tune --baseline`
+    visit.page.click("#copy-option")
+    visit.until("document.getElementById('copied').textContent === 'copied for --utility'")
+    (word,) = shlex.split(visit.page.evaluate("navigator.clipboard.readText()"))  # as a shell hands it over
+    assert parse_utility(word).weights == weights
+    assert visit.page.text_content("#option") == visit.page.evaluate("navigator.clipboard.readText()")
     visit.close()
+
+
+def test_a_name_that_no_option_can_say_is_not_offered(browser: Any, tmp_path: Path) -> None:
+    names = dict(zip(HEADS, ["save", "click", "hide", "a=b"]))
+    rows = PageRows(**{**vars(ROWS), "signs": {names[head]: sign for head, sign in SIGNS.items()}})
+    choices = make_choices(floors={})
+    renamed = {name: {names[h]: w for h, w in weights.items()} for name, weights in choices.named.items()}
+    path = tmp_path / "explore.html"
+    path.write_text(page_html(rows, replace(choices, named=renamed), make_shown(rows)), encoding="utf-8")
+    visit = Visit(browser, path)
+    assert visit.page.is_disabled("#copy-option")
+    assert not visit.page.is_disabled("#copy")
+    assert "only the TOML can say it" in visit.page.text_content("#option")
+    visit.close()
+
+
+def test_what_is_said_depends_on_the_heads_and_the_rows(browser: Any, file: Path, tmp_path: Path) -> None:
+    """A pale part of a bar and "at most" are explained where a head is unwanted, and only there."""
+    visit = Visit(browser, file)
+    text = visit.page.inner_text("main")
+    assert "at least so much of the reference's PR-AUC must remain; of an unwanted engagement there may be at m" in text
+    assert "pale: takes away (hide)" in text
+    assert "choose weights on them, and judge your choice on the test rows. The tuned weights were chosen" in text
+    assert visit.page.locator("#tiles .bar .minus").count() > 0
+    visit.close()
+    signs = dict.fromkeys(SIGNS, 1)
+    own = dict.fromkeys(SIGNS, 0.25)
+    named = {"the model's own": own, "equal": {**own, "save": 0.25 + 1e-12}}
+    choices = Choices(named, {"save": 0.9}, make_choices().cloud, "")
+    path = tmp_path / "explore.html"
+    rows = PageRows(**{**vars(ROWS), "signs": signs, "role": "calibrate"})
+    path.write_text(page_html(rows, choices, make_shown(rows)), encoding="utf-8")
+    visit = Visit(browser, path)
+    text = visit.page.inner_text("main")
+    assert "must remain." in text
+    assert "at most" not in text
+    assert "pale" not in text
+    assert "to which the probabilities were fitted too" in text
+    assert "tuned" not in visit.page.text_content("#role")
+    buttons = visit.page.locator("#named button")
+    assert buttons.all_text_contents() == ["the model's own = equal"]  # two names of the same weights: one button
+    assert visit.page.locator("#cloud .named").count() == 1
+    visit.close()
+
+
+@pytest.mark.parametrize("width", [390, 1240])
+def test_labels_of_near_weights_do_not_cover_each_other(browser: Any, tmp_path: Path, width: int) -> None:
+    near = {f"weights {n}": {**HAND, "click": 0.3 + 1e-4 * n} for n in range(5)}
+    path = tmp_path / "explore.html"
+    path.write_text(page_html(ROWS, replace(make_choices(), named=near), make_shown(ROWS)), encoding="utf-8")
+    visit = Visit(browser, path, viewport={"width": width, "height": 844})
+    visit.until("document.querySelectorAll('#cloud .label').length === 5")
+    boxes = [label.bounding_box() for label in visit.page.locator("#cloud .label").all()]
+    for i, a in enumerate(boxes):
+        for b in boxes[:i]:
+            assert a["x"] + a["width"] < b["x"] or b["x"] + b["width"] < a["x"] or abs(a["y"] - b["y"]) >= 10
+    visit.close()
+
+
+def test_on_a_phone_a_line_below_says_the_weights_and_leads_back(browser: Any, file: Path) -> None:
+    visit = Visit(browser, file, viewport={"width": 390, "height": 844})
+    page = visit.page
+    visit.until("document.getElementById('far').hidden")
+    page.evaluate("document.getElementById('tiles').scrollIntoView()")
+    visit.until("!document.getElementById('far').hidden")
+    assert page.inner_text("#summary").startswith("save 0.25, click 0.55, hide -0.1")
+    page.click("#to-weights")
+    visit.until("document.getElementById('far').hidden")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "weight of save"
+    visit.close()
+    wide = Visit(browser, file)
+    wide.page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    assert not wide.page.is_visible("#far")
+    wide.close()
 
 
 @pytest.mark.parametrize(
@@ -372,13 +469,15 @@ def test_an_address_that_cannot_be_read_harms_nothing(browser: Any, file: Path, 
 
 
 def test_what_was_sampled_is_said_and_foreign_text_stays_text(browser: Any, tmp_path: Path) -> None:
-    rows = PageRows(**{**vars(ROWS), "all_rows": 2_000_000, "all_requests": 100_000, "name": "test rows of <b>x</b>"})
+    foreign = {"all_rows": 2_000_000, "all_requests": 100_000, "name": "<b>x</b>", "role": "test"}
+    rows = PageRows(**{**vars(ROWS), **foreign})
     path = tmp_path / "explore.html"
     path.write_text(page_html(rows, make_choices(floors={}), make_shown(rows)), encoding="utf-8")
     visit = Visit(browser, path)
     text = visit.page.inner_text("main")
     assert "drawn at random from all 100,000, which have 2,000,000 rows" in text
-    assert "test rows of <b>x</b>" in text
+    assert visit.page.title() == visit.page.inner_text("h1") == "Try utility weights: <b>x</b>, test rows"
+    assert "can no longer be judged on them" in visit.page.text_content("#role")
     assert HEADS[3] in visit.page.text_content("#heads")
     assert "device: phone & pad" in text
     assert "A <note>." in text

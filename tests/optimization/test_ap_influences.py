@@ -33,7 +33,7 @@ def assert_equal_to_reference(found: tuple, expected: tuple) -> None:
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-12)
     for ours, theirs in zip(found[1].T, expected[1].T):
         scale = np.abs(theirs).max()
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * (scale + 1e-3))
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * (scale + 1e-2))
 
 
 @st.composite

@@ -74,6 +74,38 @@ def test_a_node_that_was_not_fitted_keeps_nothing_and_says_nothing() -> None:
     assert kept_shifts([nothing, nothing])[1] == 0.0
 
 
+def test_a_single_request_says_nothing_of_how_far_another_would_have_moved_the_shift() -> None:
+    """Its residuals add up to 0 once the intercept is fitted, which would pass for a variance of 0."""
+    z, y, _ = draw(400, 0.8, seed=3)
+    ones, one = np.ones(len(z)), np.zeros(len(z))
+    refit = AffineRefit.fit(z, y, groups=np.arange(len(z)))
+    alone = Shift.of(refit, z, y, ones, one)
+    assert alone.variance == np.inf
+    assert alone.value > 0.3
+    weighed = Shift.of(refit, z, y, ones, np.arange(len(z)))
+    assert np.isfinite(weighed.variance)
+    others = np.where(np.arange(len(z)) < 2, 1.0, 0.0)  # of the second request no row counts
+    assert Shift.of(refit, z, y, 1.0 - others, others).variance == np.inf
+    kept, tau = kept_shifts([alone, Shift(0.3, 0.001), Shift(-0.3, 0.001)])
+    assert kept[0] == 0.0
+    assert tau == kept_shifts([Shift(0.3, 0.001), Shift(-0.3, 0.001)])[1] > 0.1
+
+
+def test_a_variance_of_0_is_a_number_like_any_other() -> None:
+    kept, tau = kept_shifts([Shift(0.3, 0.0), Shift(-0.2, 0.0)])
+    np.testing.assert_allclose(kept, [0.3, -0.2], rtol=1e-4)
+    assert tau == pytest.approx(np.sqrt((0.09 + 0.04) / 2), rel=0.05)
+    assert kept_shifts([Shift(0.0, 0.0), Shift(0.0, 0.0)])[0].tolist() == [0.0, 0.0]
+    _, tau = kept_shifts([Shift(0.0, 0.0), Shift(0.3, 0.001), Shift(-0.3, 0.001)])
+    assert tau > 0.1  # the one at 0 is one node of three, however sure it looks
+
+
+def test_logits_that_leave_no_information_give_no_variance() -> None:
+    z = np.array([800.0, 800.0, -800.0, -800.0])
+    refit = AffineRefit.fit([0.1, 0.2, -0.1, 0.0], [1.0, 1, 0, 0])
+    assert Shift.of(refit, z, [1.0, 1, 0, 0], np.ones(4), [0, 0, 1, 1]).variance == np.inf
+
+
 @pytest.mark.parametrize(("spread", "most"), [(0.0, 0.5), (0.5, 1.02)])
 def test_the_rate_on_fresh_rows_over_seeds(spread: float, most: float) -> None:
     """Six nodes, two of them rare: error of the shift against the truth, shrunk over plain. Right model: halved or

@@ -185,14 +185,30 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     z, y, codes = np.zeros(4), np.array([0.0, 1, 0, 1]), np.array([1, 1, 2, 2])
     with pytest.raises(ValueError, match=r"one shape \(N,\), got .*'codes': \(3,\)"):
         SegmentRefit.fit(z, y, codes[:3], 3)
-    with pytest.raises(ValueError, match=r"`codes` must be 0 \.\. 1, got 2 in row 2 \(2 such rows\)"):
+    with pytest.raises(ValueError, match=r"`codes` must be whole numbers, 0 \.\. 1, got 2 in row 2 \(2 such rows\)"):
         SegmentRefit.fit(z, y, codes, 2)
+    for wrong in ([1, 1, 2, 1.5], [1, 1, 2, np.nan], ["1", "1", "2", "2"], [1, 1, 2, -1]):
+        with pytest.raises(ValueError, match="`codes` must be whole numbers"):
+            SegmentRefit.fit(z, y, wrong, 3)
+    with pytest.raises(ValueError, match=r"`labels` must be .*; `weights` must be .*; `codes` must be "):
+        SegmentRefit.fit(z, y * 2, codes, 2, -y)
     with pytest.raises(ValueError, match="`labels` must be 0, 1 or NaN, got 2"):
         SegmentRefit.fit(z, y * 2, codes, 3)
     with pytest.raises(ValueError, match="`weights` must be finite and >= 0"):
         SegmentRefit.fit(z, y, codes, 3, -y)
     with pytest.raises(ValueError, match="`logits` must be finite"):
         SegmentRefit.fit(z + np.inf, y, codes, 3)
+
+
+def test_a_code_beyond_the_table_gets_no_other_segments_offset() -> None:
+    fitted = SegmentRefit((0.0, 0.5, -0.5), (0.1,) * 3, (9,) * 3, 0.5)
+    np.testing.assert_array_equal(fitted.apply(np.ones(3), np.array([0, 1, 2])), [1.0, 1.5, 0.5])
+    assert len(fitted.apply(np.empty(0), np.empty(0))) == 0
+    for wrong in ([0, 1, -1], [0, 1, 3], [0, 1, 0.5], [False, True, True]):
+        with pytest.raises(ValueError, match=r"`codes` must be whole numbers, 0 \.\. 2, got .* in row"):
+            fitted.apply(np.ones(3), np.array(wrong))
+    with pytest.raises(ValueError, match=r"one shape \(N,\), got \(3,\), \(1,\)"):
+        fitted.apply(np.ones(3), np.array([1]))
 
 
 def test_what_is_written_is_read_again() -> None:
@@ -206,6 +222,16 @@ def test_what_is_written_is_read_again() -> None:
         ({"offsets": [0.0, 0.2]}, "one length"),
         ({"tau": -1.0}, "`tau` must be"),
         ({"tilt": 1.0}, r"unknown \['tilt'\]"),
+        ({"errors": [float("nan")]}, "`errors` must be finite and >= 0, got nan"),
+        ({"errors": [-0.1]}, "`errors` must be finite and >= 0, got -0.1"),
+        ({"gain": float("nan")}, "`gain` must be finite, got nan"),
+        ({"design_effect": "x"}, "`design_effect` must be finite and > 0, got 'x'"),
+        ({"design_effect": 0.0}, "`design_effect` must be finite and > 0, got 0.0"),
+        ({"positives": [-1.5]}, "`positives` must be whole numbers >= 0, got -1.5"),
+        ({"positives": [True]}, "`positives` must be whole numbers >= 0, got True"),
+        ({"positives": 3}, "`positives` must be a list of numbers, got 3"),
+        ({"reason": 3}, "`reason` must be a text or null, got 3"),
+        ({"tau": None, "gain": "x", "errors": ["x"]}, "`errors` must .*; `tau` must .*; `gain` must"),
     ):
         with pytest.raises(ValueError, match=message):
             SegmentRefit.from_dict(good | damage)

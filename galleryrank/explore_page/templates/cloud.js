@@ -3,6 +3,7 @@
 const SVG = "svg:";
 const ROUNDING = 1e-5; // the points' values were computed in float32
 const EDGE = { left: 58, right: 16, top: 14, bottom: 44 };
+const GAP = 4; // pixels between two names beside each other
 const cloud = { points: [], frame: null, active: 0 };
 
 function buildCloud() {
@@ -134,10 +135,10 @@ function drawAxes(svg, limits) {
 function drawNamed(svg, each, taken) {
   const [x, y] = each.at.map((value, axis) => cloud.frame.scales[axis](value));
   const width = 7.5 * each.name.length;
-  const places = [[12, -8], [12, 20], [-12 - width, -8], [-12 - width, 20], [12, -24], [12, 36]];
+  const places = [-8, 20, -24, 36, -40, 52, -56, 68].flatMap((dy) => [[12, dy], [-12 - width, dy]]);
   const boxes = places.map(([dx, dy]) => ({ left: x + dx, right: x + dx + width, top: y + dy - 11, bottom: y + dy + 3 }));
-  const free = boxes.find((box) => box.left > EDGE.left && box.right < cloud.frame.width && taken.every((other) =>
-    box.left > other.right || box.right < other.left || box.top > other.bottom || box.bottom < other.top)) ?? boxes[0];
+  const free = boxes.find((box) => box.left > EDGE.left && box.right < cloud.frame.width && box.top > 0 && box.bottom < cloud.frame.height - EDGE.bottom && taken.every((other) =>
+    box.left > other.right + GAP || box.right < other.left - GAP || box.top > other.bottom || box.bottom < other.top)) ?? boxes[0];
   taken.push(free);
   svg.append(element(`${SVG}rect`, { x: x - 5, y: y - 5, width: 10, height: 10, class: "named", transform: `rotate(45 ${x} ${y})` }));
   svg.append(element(`${SVG}text`, { x: free.left, y: free.bottom - 3, class: "label" }, each.name));

@@ -62,15 +62,15 @@ function drawStrip(own, number, at, limit) {
 
 /** The table's numbers, and in words whether every guardrail holds. */
 function showHeads(judged) {
-  const broken = [];
+  const broken = [], nothing = nothingWeighs();
   judged.values.forEach((value, number) => {
     const own = cells[number], at = referenceJudged.values[number], limit = limitOf(number, referenceJudged.values);
     own.now.dataset.value = String(value);
     own.now.textContent = formatNumber(value);
-    own.change.textContent = formatChange(value, at);
-    const better = value === null ? 0 : Math.sign(heads[number].sign * (value - at));
+    own.change.textContent = nothing ? "–" : formatChange(value, at);
+    const better = nothing || value === null ? 0 : Math.sign(heads[number].sign * (value - at));
     own.change.className = better > 0 ? "better" : better < 0 ? "worse" : "";
-    const kept = keeps(number, value, limit);
+    const kept = nothing || keeps(number, value, limit);
     own.now.classList.toggle("breaks", !kept);
     if (!kept) broken.push(heads[number].name);
     if (own.dot) {
@@ -81,7 +81,11 @@ function showHeads(judged) {
   const guarded = heads.filter((_, number) => limitOf(number, referenceJudged.values) !== null).length;
   const status = document.getElementById("status");
   status.classList.toggle("breaks", broken.length > 0);
-  status.classList.toggle("holds", broken.length === 0 && guarded > 0);
+  status.classList.toggle("holds", !nothing && broken.length === 0 && guarded > 0);
+  if (nothing) {
+    status.textContent = "Every weight is 0: nothing is ranked.";
+    return;
+  }
   const rails = guarded === 0 ? "No guardrails are set." : broken.length === 0
     ? `✓ ${guarded === 1 ? "The guardrail holds" : `All ${guarded} guardrails hold`}.`
     : `✗ Guardrail broken: ${broken.join(", ")}.`;

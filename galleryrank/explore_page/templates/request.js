@@ -50,11 +50,11 @@ function tint(text) {
 
 /** Set rank, arrow and bar of a tile; `largest` is the largest sum |w p| of the request. */
 function showTile(tile, request, row, rank, largest) {
-  const moved = request.before.get(row) - rank;
-  tile.place.textContent = String(rank + 1);
-  tile.move.textContent = moved > 0 ? `▲ ${moved}` : moved < 0 ? `▼ ${-moved}` : "=";
+  const nothing = nothingWeighs(), moved = nothing ? 0 : request.before.get(row) - rank;
+  tile.place.textContent = nothing ? "–" : String(rank + 1);
+  tile.move.textContent = nothing ? "" : moved > 0 ? `▲ ${moved}` : moved < 0 ? `▼ ${-moved}` : "=";
   tile.move.className = moved > 0 ? "move up" : moved < 0 ? "move down" : "move";
-  tile.move.setAttribute("aria-label", moved > 0 ? `${moved} up` : moved < 0 ? `${-moved} down` : "same place");
+  tile.move.setAttribute("aria-label", moved > 0 ? `${moved} up` : moved < 0 ? `${-moved} down` : nothing ? "not ranked" : "same place");
   tile.title = `sum ${formatNumber(current.scores[row])}`;
   tile.dataset.row = String(row);
   const parts = heads.map((head, number) => {

@@ -19,11 +19,10 @@ function address() {
 /** Take over what the address says; what it does not say, or says wrongly, is as at the beginning. */
 function readAddress() {
   const fields = new URLSearchParams(location.hash.slice(1));
-  const begin = data.named.find((each) => each.name === "tuned") ?? reference;
   const known = heads.some((head) => fields.has(`w.${head.name}`));
   state.weights = heads.map((head, number) => {
     const text = fields.get(`w.${head.name}`), value = Number(text);
-    if (!known) return begin.weights[number];
+    if (!known) return data.begin[number];
     return text === null || text.trim() === "" || !Number.isFinite(value) ? 0 : clampWeight(number, value);
   });
   const request = Number(fields.get("request") ?? 1) - 1;
@@ -32,6 +31,11 @@ function readAddress() {
   const axis = (name, otherwise) => axes.find((number) => heads[number].name === fields.get(name)) ?? otherwise;
   state.across = axis("across", axes[0] ?? 0);
   state.up = axis("up", axes.find((number) => number !== state.across) ?? 0);
+}
+
+/** Whether every weight is 0, so that all rows tie. */
+function nothingWeighs() {
+  return state.weights.every((weight) => weight === 0);
 }
 
 /** Numbers of the heads that have a PR-AUC on these rows. */

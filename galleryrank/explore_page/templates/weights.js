@@ -1,6 +1,8 @@
-// ---- weights.js: the sliders, the numbers beside them, the buttons and the TOML
+// ---- weights.js: the sliders, the numbers beside them, the buttons and the texts to copy
 
 const sliders = [], numbers = [], shares = [];
+const NOTHING = "# every weight is 0: nothing is ranked";
+const NO_OPTION = "# the name of an engagement holds a comma or =: only the TOML can say it";
 
 function buildWeights() {
   const box = document.getElementById("sliders");
@@ -23,11 +25,19 @@ function buildWeights() {
   });
   const buttons = document.getElementById("named");
   for (const each of data.named) {
-    const button = element("button", { type: "button" }, each.name);
+    const button = element("button", { type: "button" }, each.label);
     button.addEventListener("click", () => takeWeights(each.weights));
     buttons.append(button);
   }
-  document.getElementById("copy").addEventListener("click", copyToml);
+  document.getElementById("copy").addEventListener("click", () => copy(toml(), "toml", "as TOML"));
+  document.getElementById("copy-option").addEventListener("click", () => copy(option(), "option", "for --utility"));
+  const change = document.getElementById("to-weights"), panel = document.querySelector(".panel");
+  change.addEventListener("click", () => {
+    panel.scrollIntoView();
+    sliders[0].focus({ preventScroll: true });
+  });
+  // on a narrow screen the sliders scroll away: then a line below says what they are, and leads back to them
+  new IntersectionObserver(([seen]) => { change.parentElement.hidden = seen.isIntersecting; }).observe(panel);
 }
 
 function setWeight(number, weight, moving) {
@@ -55,27 +65,38 @@ function showWeights(moving) {
     button.setAttribute("aria-pressed", same);
   });
   document.getElementById("toml").textContent = toml();
+  document.getElementById("option").textContent = option() ?? NO_OPTION;
   document.getElementById("copy").disabled = sum === 0;
+  document.getElementById("copy-option").disabled = sum === 0 || option() === null;
+  document.getElementById("summary").textContent = weightWords(state.weights);
   document.getElementById("copied").textContent = "";
 }
 
 /** A [utility] table as `galleryrank tune` writes it: these very weights, so that Python ranks as this page does. */
 function toml() {
-  if (state.weights.every((weight) => weight === 0)) return "# every weight is 0: nothing is ranked";
+  if (nothingWeighs()) return NOTHING;
   const key = (name) => (/^[A-Za-z0-9_-]+$/.test(name) ? name : JSON.stringify(name).replaceAll("\x7f", "\\u007f"));
   const value = (weight) => (Number.isInteger(weight) ? weight.toFixed(1) : String(weight));
   return ["[utility]", ...heads.map((head, n) => `${key(head.name)} = ${value(state.weights[n])}`), ""].join("\n");
 }
 
-async function copyToml() {
+/** "click=0.34,save=0.66", quoted for a shell where a name needs it; null where a name cannot be written so. */
+function option() {
+  if (nothingWeighs()) return NOTHING;
+  if (heads.some((head) => /[,=]|^\s|\s$/.test(head.name))) return null;
+  const text = heads.map((head, number) => `${head.name}=${state.weights[number]}`).join(",");
+  return /^[\w.,=+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+async function copy(text, from, how) {
   const said = document.getElementById("copied");
   try {
-    await navigator.clipboard.writeText(toml());
-    said.textContent = "copied";
+    await navigator.clipboard.writeText(text);
+    said.textContent = `copied ${how}`;
   } catch (refused) { // a browser may forbid it: then the text is selected, for the reader's own copying
-    const text = document.getElementById("toml");
-    text.closest("details").open = true;
-    getSelection().selectAllChildren(text);
+    const shown = document.getElementById(from);
+    shown.closest("details").open = true;
+    getSelection().selectAllChildren(shown);
     said.textContent = "the browser forbids copying: the text is selected";
   }
 }

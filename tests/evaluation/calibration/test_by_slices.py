@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
-from evaluation.calibration import calibration_by_slices, calibration_of_stages, p_any_slices
+from evaluation import evaluate_predictions
+from evaluation.calibration import QUANTILES, calibration_by_slices, calibration_of_stages, p_any_slices
+from evaluation.clusters import clustered_error
 from evaluation.intervals import ratio_interval
+from evaluation.metrics import make_estimate
+from evaluation.proper_scores import ratio_of_sums
 
 
 def log(rows: int = 20_000) -> dict[str, np.ndarray]:
@@ -101,6 +107,53 @@ def test_empty_and_unobserved_slices_say_why() -> None:
     table = calibration_by_slices([[0], [0], [1]], [[0.1], [0.2], [0.3]], [0.1, 0.2, 0.3], [1, 2, 3])
     assert table.set_index("slice").loc["0-33 %", "reason"] == "no positive row"
     assert np.isnan(table.set_index("slice").loc["0-33 %", "ratio"])
+
+
+@pytest.mark.parametrize("requests", [3, 200, 3_000])
+def test_every_line_is_what_its_rows_say_alone(requests: int) -> None:
+    """To 1e-12, of two stages, few and many requests per slice, labels missing, weights of 0, true probabilities."""
+    rng = np.random.default_rng(requests)
+    p = rng.beta(0.7, 6.0, (1_500, 2))
+    p_any, request = np.round(p.max(axis=1), 2), rng.integers(0, requests, 1_500)
+    w = rng.choice([0.0, 1.0, 7.0], 1_500)
+    labels = np.where(rng.random(p.shape) < 0.1, np.nan, rng.random(p.shape) < p)
+    labels[p_any < 0.05, 1] = 0.0  # nothing happens in a slice
+    codes = p_any_slices(p_any, w, QUANTILES)
+    stages = {"naive": p / 3, "calibrated": p}
+    for y in (labels, p**0.8):
+        table = calibration_of_stages(y, stages, p_any, request, w).set_index(["stage", "head", "slice"])
+        for stage, head, number in itertools.product(stages, (0, 1), range(-1, 4)):
+            rows = (number < 0) | (codes == number)
+            name = "all" if number < 0 else ["0-33 %", "33-67 %", "67-90 %", "90-100 %"][number]
+            line = table.loc[(stage, f"head_{head}", name)]
+            assert (line["p_any_low"], line["p_any_high"]) == (p_any[rows].min(), p_any[rows].max())
+            known = rows & ~np.isnan(y[:, head])
+            outcome, guess, weight = y[known, head], stages[stage][known, head], w[known]
+            value, influence = ratio_of_sums(guess, outcome, weight)
+            reason = "no positive row" if np.isnan(value) else None
+            estimate = make_estimate("ratio", value, clustered_error(influence, request[known], weight), reason)
+            means = [np.average(values, weights=weight) for values in (guess, outcome)]
+            wanted = [estimate.value, estimate.standard_error, estimate.low, estimate.high, *means]
+            found = line[["ratio", "ratio_se", "ratio_low", "ratio_high", "predicted", "observed"]].astype(float)
+            np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-15)
+            assert (line["rows"], line["reason"] or None) == (known.sum(), reason)
+
+
+def test_without_any_weight_every_line_says_why() -> None:
+    """As `evaluate_predictions` says it of everything else."""
+    y, p = np.array([[1.0], [0.0], [1.0]]), np.array([[0.2], [0.3], [0.4]])
+    table = calibration_by_slices(y, p, p[:, 0], [1, 2, 3], [0.0, 0.0, 0.0], quantiles=(0, 0.5, 1))
+    assert table["reason"].tolist() == ["no row with a label"] * 3
+    assert table[["predicted", "observed", "ratio", "ratio_low"]].isna().all(axis=None)
+    assert table["rows"].tolist() == [3, 1, 2]
+    found = evaluate_predictions(y, p, [1, 2, 3], names=["click"], weights=np.zeros(3), p_any=p[:, 0]).metrics
+    assert {(line["ratio"], line["reason"]) for line in found["calibration"]} == {(None, "no row with a label")}
+
+
+def test_no_row_at_all() -> None:
+    table = calibration_by_slices(np.empty((0, 1)), np.empty((0, 1)), [], [])
+    assert table["reason"].tolist() == ["no row with a label"] * 5
+    assert table["p_any_low"].isna().all()
 
 
 def test_without_p_any_only_the_overall_line_is_left() -> None:

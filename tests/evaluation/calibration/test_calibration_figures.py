@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from evaluation.calibration import calibration_tests, cumulative_figure, segments_figure, worst_segments
-from evaluation.formatting import format_number
+from evaluation.formatting import chance, format_number
 from evaluation.slicing.slices import Slices
 
 
@@ -28,11 +28,12 @@ def test_the_curves_panel_says_what_the_test_says() -> None:
     tests, curves = calibration_tests(y, q, request, None, ["fine", "little$", "gone"])
     svg = cumulative_figure(tests, curves)
     assert svg is not None
-    text = words(svg)
-    assert f"within chance, p = {format_number(tests.loc[0, 'p_value'])}" in text
-    assert f"too little from {format_number(tests.loc[1, 'low'])} to {format_number(tests.loc[1, 'high'])}" in text
+    text, label = words(svg), ElementTree.fromstring(svg).get("aria-label") or ""
+    assert f"not shown to be off, {chance(tests.loc[0, 'p_adjusted'])} (Holm)" in text
+    low, high = (format_number(tests.loc[1, end]) for end in ("low", "high"))
+    assert f"too little from {low} to {high}, p = 0.002 (Holm)" in text
+    assert f"fine: No sign of miscalibration over the range of scores ({chance(tests.loc[0, 'p_adjusted'])})." in label
     assert "little$" in text
-    label = ElementTree.fromstring(svg).get("aria-label") or ""
     assert "gone: Calibration was not tested: no row with a label." in label
     assert svg == cumulative_figure(tests, curves)  # the same bytes
     assert cumulative_figure(tests.iloc[2:], curves) is None

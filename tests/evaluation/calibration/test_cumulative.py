@@ -183,7 +183,8 @@ def test_every_head_in_one_table_with_its_curve() -> None:
     single = calibration_test(y, p / 2, request)
     assert tests["head"].tolist() == ["a", "b", "c"]
     assert tests.loc[2, "p_value"] == single.p_value
-    assert tests.loc[2, "sentence"] == single.sentence
+    assert tests.loc[2, "p_adjusted"] == 2 * single.p_value  # of two heads that can be tested
+    assert tests.loc[2, "sentence"] == single.sentence.replace("p = 0.001)", "p = 0.002)")
     assert tests["rejected"].tolist() == [False, False, True]
     assert set(curves["head"]) == {"a", "c"}
     curve = curves[curves["head"] == "c"]
@@ -192,6 +193,22 @@ def test_every_head_in_one_table_with_its_curve() -> None:
     assert curve["share"].iloc[[0, -1]].tolist() == pytest.approx([0.0, 1.0])
     assert (curve["score"].diff().dropna() >= 0.0).all()
     assert curve["predicted"].iloc[-1] == pytest.approx(p.mean() / 2)
+
+
+def test_what_the_correction_for_the_heads_does_not_confirm_is_not_rejected() -> None:
+    """Four heads, of which one is shown to be off by itself (p <= .05) and no more among four."""
+    logs = [clustered_log(seed, requests=60) for seed in range(4)]
+    labels, p = (np.column_stack([log[part] for log in logs]) for part in (0, 1))
+    tried = (np.minimum(factor * p[:, 0], 1.0) for factor in np.arange(1.0, 1.6, 0.01))
+    p[:, 0] = next(q for q in tried if 0.0125 < calibration_test(labels[:, 0], q, logs[0][2]).p_value <= 0.05)
+    alone, _ = calibration_tests(labels[:, :1], p[:, :1], logs[0][2])
+    assert alone.loc[0, "p_adjusted"] == alone.loc[0, "p_value"] <= 0.05
+    assert alone.loc[0, "rejected"]
+    four, _ = calibration_tests(labels, p, logs[0][2])
+    assert four.loc[0, "p_value"] == alone.loc[0, "p_value"]
+    assert four["rejected"].tolist() == (four["p_adjusted"] <= 0.05).tolist()
+    assert not four.loc[0, "rejected"]
+    assert four.loc[0, "sentence"].startswith("No sign of miscalibration")
 
 
 def test_bad_input() -> None:

@@ -35,7 +35,9 @@ def test_each_line_is_the_score_test_and_the_ratio_of_its_rows() -> None:
     outcome, guess, weight, ids = y[rows, 1], p[rows, 1], w[rows], request[rows]
     value, error = ratio_interval(outcome, guess, ids, weight)
     assert line["ratio"] == pytest.approx(value)
-    half = 1.959963984540054 * error / value
+    of_ratio = np.array([np.sum((weight * (guess - value * outcome))[ids == one]) for one in sorted(set(ids.tolist()))])
+    half = t_quantile(variance_freedom(of_ratio)) * error / value
+    assert half > 1.97 * error / value  # the error of some 90 positives is itself an estimate
     assert (line["low"], line["high"]) == pytest.approx((value * np.exp(-half), value * np.exp(half)))
     assert line["predicted"] == pytest.approx(np.average(guess, weights=weight))
     assert line["observed"] == pytest.approx(np.average(outcome, weights=weight))
@@ -82,9 +84,10 @@ def test_few_positives_do_not_read_as_too_much() -> None:
     assert 8 <= len(found) <= 33
     much = int((found["ratio"] > 1.0).sum())
     assert 2 <= much <= len(found) - 2
-    # the log ratio over its error would say "too much" twice as often as "too little"
-    wald = (table["low"] > 1.0).sum(), (table["high"] < 1.0).sum()
-    assert wald[0] > wald[1]
+    # the log ratio over its error would say "too much" more often than "too little"
+    ratio, happened = table["ratio"].to_numpy(), table["positives"].to_numpy()
+    error = np.sqrt(happened * (0.04 - ratio) ** 2 + (500 - happened) * 0.04**2) / (happened * ratio)
+    assert (np.log(ratio) > 1.96 * error).sum() > (np.log(ratio) < -1.96 * error).sum()
 
 
 def test_nothing_observed_where_much_was_predicted_is_found() -> None:
@@ -110,6 +113,13 @@ def test_untested_segments_say_why_and_come_last() -> None:
     assert not table["flagged"].any()
     assert table.loc["tv", "rows"] == 0
     assert np.isnan(table.loc["tv", "predicted"])
+
+
+def test_no_row_at_all() -> None:
+    part = Slices("platform", ("web", "app"), np.empty(0, np.intp))
+    table = worst_segments(np.empty((0, 1)), np.empty((0, 1)), [], None, [part])
+    assert table["reason"].tolist() == ["no row with a label"] * 2
+    assert table["rows"].tolist() == [0, 0]
 
 
 def test_bad_input() -> None:

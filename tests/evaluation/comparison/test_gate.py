@@ -10,7 +10,7 @@ from scipy import stats
 
 from evaluation.average_precision import ap_influence
 from evaluation.checks import FloatArray
-from evaluation.comparison import GateRules, compare, gate
+from evaluation.comparison import GateResult, GateRules, compare, gate
 from evaluation.holm import holm
 from evaluation.proper_scores import log_loss_influence
 from evaluation.slicing.slices import Slices
@@ -76,7 +76,7 @@ def test_each_line_is_the_paired_statistic_with_students_quantiles() -> None:
             expected
         )
         assert line["p"] == pytest.approx(stats.t.cdf(d / se, effective - 1))
-        assert line["rows"], line["positives"] == (rows.sum(), label.sum())
+        assert (line["rows"], line["positives"]) == (rows.sum(), label.sum())
         sign = 1 if line["metric"] == "ap" else -1
         assert line["change"] == pytest.approx(sign * (ours / theirs - 1))
     tested = tests["p"].notna()
@@ -96,6 +96,97 @@ def test_production_against_itself_passes_and_must_rise_where_a_rise_is_asked_fo
     assert rise.verdict == "regression"
     tolerant = gate(y, a, a, request, names=NAMES, rules=GateRules(tolerances={"ap": 0.5, "ratio": 0.5}))
     assert tolerant.verdict == "pass"
+
+
+@pytest.mark.parametrize("share", [1.0, 0.98])
+def test_the_same_model_rounded_to_float32_passes_either_way(share: float) -> None:
+    y, a, _, request = log(8, 2000, base=(-2.0, -5.0), noise=0.0)
+    a[:50, 0] = 1.0 - 1e-12  # float32 knows no such number: log losses must be clipped alike
+    a[:50, 1] = 1e-12
+    rounded = a.astype(np.float32)
+    metrics = ("log_loss", "brier", "normalised_entropy", "ratio", "ap", "auc", "ndcg@5")
+    rules = GateRules(tolerances=dict.fromkeys(metrics, share))
+    for candidate, baseline in ((rounded, a), (a, rounded), (rounded.astype(float), rounded.astype(float))):
+        found = gate(y, candidate, baseline, request, names=NAMES, slices=[device(request)], rules=rules)
+        assert found.verdict == "pass", found.sentence
+        assert set(found.tests["outcome"]) <= {"holds", "not tested"}
+        if share == 1.0:
+            tested = found.tests[found.tests["p"].notna()]
+            assert (tested[["d", "se"]] == 0.0).all(axis=None)
+            assert (tested["p"] == 1.0).all()
+    assert (compare(y, rounded, a, request, metrics=("ratio", "brier"))["difference"] == 0.0).all()
+
+
+def test_a_ratio_of_nearly_one_is_rounded_without_regard_to_its_side() -> None:
+    """log ratios of +3e-9 and -2e-9 lie on two sides of 0, and are one."""
+    y = np.tile([1.0, 0.0, 0.0, 0.0], 100)[:, None]
+    noise = np.random.default_rng(0).normal(scale=0.01, size=y.shape)
+    p = 0.25 + noise - noise.mean()
+    rules = GateRules(tolerances={"ratio": 1.0})
+    found = gate(y, p * (1 + 3e-9), p * (1 - 2e-9), np.arange(400) // 4, names=["click"], rules=rules)
+    assert found.tests[["d", "se", "p"]].to_numpy().tolist() == [[0.0, 0.0, 1.0]]
+
+
+def test_a_difference_that_happens_to_be_small_is_not_taken_for_rounding() -> None:
+    """Two unlike models of equal log loss: what is known of the difference is not 1e-5 of it."""
+    y, a, b, request = log(9, 100, base=(-2.0,), noise=0.5)
+
+    def found(share: float) -> GateResult:
+        return gate(y, a, b, request, names=["click"], rules=GateRules(tolerances={"log_loss": share}))
+
+    [line] = found(1.0).tests.to_dict("records")
+    [even] = found(2.0 - line["candidate"] / line["baseline"] - 1e-7).tests.to_dict("records")
+    assert 0.0 < abs(even["d"]) < 1e-6 * even["baseline"]
+    assert even["se"] == pytest.approx(line["se"], rel=0.1)
+    assert even["outcome"] == "undecided"
+
+
+def test_a_candidate_that_predicts_nothing_is_a_regression_of_its_ratio() -> None:
+    y, a, _, request = log(10, 300)
+    rules = GateRules(tolerances={"ratio": 0.9})
+    zero = a.copy()
+    zero[:, 1] = 0.0
+    found = gate(y, zero, a, request, names=NAMES, slices=[device(request)], rules=rules)
+    assert found.verdict == "regression"
+    assert found.sentence.startswith("Regression: save predicts nothing: predicted / observed ")
+    save = found.tests[(found.tests["head"] == "save") & found.tests["p"].notna()]
+    assert (save["outcome"] == "regression").all()
+    assert (save[["p", "p_holm"]] == 0.0).all(axis=None)
+    [first] = [test for test in found.to_dict()["tests"] if test["head"] == "save" and test["overall"]]
+    assert (first["candidate"], first["d"], first["reason"]) == (0.0, None, None)
+    [row] = compare(y[:, 1:], zero[:, 1:], a[:, 1:], request, metrics=["ratio"]).to_dict("records")
+    assert row["reason"] == "predicted / observed is 0: one of the two predicts nothing"
+    for candidate in (a, zero):  # against a production that predicts nothing nothing can be said
+        back = gate(y, candidate, zero, request, names=NAMES, rules=rules)
+        assert back.verdict == "inconclusive"
+        assert back.tests["reason"].iloc[1] == "production predicts nothing: its predicted / observed is 0"
+        assert back.sentence == (
+            "Inconclusive: all that can be judged holds, but some heads cannot be judged: save (predicted / observed): "
+            "production predicts nothing: its predicted / observed is 0."
+        )
+
+
+def test_without_a_negative_row_losses_are_judged_and_orders_are_not() -> None:
+    y, a, _, request = log(11, 100, base=(0.0,))
+    y[:] = 1.0
+    metrics = ("ap", "auc", "normalised_entropy", "ndcg@5", "log_loss", "brier", "ratio")
+    rules = GateRules(tolerances=dict.fromkeys(metrics, 0.98))
+    worse = gate(y, 0.5 * a, a, request, rules=rules).tests.set_index("metric")
+    assert set(worse.loc[["ap", "auc", "normalised_entropy", "ndcg@5"], "reason"]) == {"no negative row"}
+    assert set(worse.loc[["log_loss", "brier", "ratio"], "outcome"]) == {"regression"}
+    assert worse.loc["brier", "df"] == 99.0  # 100 requests of equally many positives
+    part = Slices.of("half", np.where(request < 50, "bought", "all"))
+    y[request >= 50] = log(11, 100, base=(0.0,))[0][request >= 50]
+    sliced = gate(y, a, a, request, slices=[part], rules=rules).tests.set_index(["slice", "metric"])
+    assert sliced.loc[("bought", "ap"), ["outcome", "reason"]].tolist() == ["not tested", "no negative row"]
+    assert set(sliced.loc["bought"].loc[["log_loss", "brier", "ratio"], "outcome"]) == {"holds"}
+
+
+def test_heads_without_a_rule_are_named() -> None:
+    y, a, _, request = log(12, 200)
+    found = gate(y, a, a, request, names=NAMES, rules=GateRules(tolerances={}, head_tolerances={"click": {"ap": 1.0}}))
+    assert found.sentence.startswith("Pass: at least 100 % of production's PR-AUC is kept on click, by")
+    assert found.warnings == ["Not gated: save."]
 
 
 def test_a_certain_fall_needs_no_error() -> None:
@@ -140,7 +231,7 @@ def test_what_cannot_be_judged_keeps_a_release_from_passing_and_costs_the_others
     assert save["p"].isna().all()
     assert (found.verdict, found.sentence) == (
         "inconclusive",
-        "Inconclusive: no fall is seen, but some heads cannot be judged: save (PR-AUC): no positive row.",
+        "Inconclusive: all that can be judged holds, but some heads cannot be judged: save (PR-AUC): no positive row.",
     )
     click = found.tests[found.tests["head"] == "click"].set_index("slice")
     assert click["p_holm"].equals(alone["p_holm"])
@@ -241,3 +332,11 @@ def test_ranks_within_requests_whose_rows_were_sampled_decide_nothing() -> None:
     assert table.loc["ap", "se"].notna().all()
     whole = gate(y, a, b, request, np.repeat(3.0, len(y)), names=NAMES, rules=rules).tests  # whole requests were
     assert whole["reason"].isna().all()
+
+
+def test_heads_that_production_lacks_are_named_beside_the_verdict() -> None:
+    y, a, _, request = log(1, 400)
+    found = gate(y, a, a, request, names=NAMES, rules=GateRules(tolerances={"ap": 0.9}), ungated=["hide"])
+    assert found.verdict == "pass"
+    assert "every head" not in found.sentence
+    assert "Not gated: hide." in found.warnings

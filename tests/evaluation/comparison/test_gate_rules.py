@@ -102,10 +102,14 @@ platform = "US"
         ("tolerance = 3", r"\[tolerance\]: must be a table, got 3"),
         ("[heads]\nclick = 3", r"\[heads.click\]: must be a table, got 3"),
         ("level = true", "level: must be a number, got True"),
-        ("level = nan", "level: must satisfy 0 < level < 1, got nan"),
+        ("level = nan", "level: must be a finite number, got nan"),
         ("min_positives = 2.5", "min_positives: must be a whole number, got 2.5"),
         ("slices = [1]", r"slices: must be a list of texts, got \[1\]"),
-        ("[tolerance]\nap = nan", r"\[tolerance\].ap: must satisfy 0 < c <= 1.5.*, got nan"),
+        ("[tolerance]\nap = nan", r"gate\.toml: \[tolerance\].ap: must be a finite number, got nan"),
+        ("[heads.save]\nap = -inf", r"gate\.toml: \[heads.save\].ap: must be a finite number, got -inf"),
+        (f"level = 1{'0' * 400}", "level: must be a finite number, got 1000"),
+        ("[slice_values]\nage = ['1']", r"gate\.toml: \[slice_values\].age: no slices of it are asked for"),
+        ("slices = 3\n[slice_values]\nage = ['1']", "slices: must be a list of texts, got 3"),
         ("[tolerance]", r"\[tolerance\]: must name at least one metric"),
         ("level = ", "is not TOML"),
     ],
@@ -119,6 +123,12 @@ def test_kinds_and_ranges(tmp_path: Path, text: str, message: str) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.toml: cannot be read: No such file"):
         GateRules.from_toml(tmp_path / "none.toml")
+
+
+def test_values_of_columns_that_are_not_looked_at_are_refused_with_everything_else() -> None:
+    with pytest.raises(InputError) as caught:
+        GateRules(level=3.0, slices=("device",), slice_values={"device": ("tv",), "age": ("1",), "city": ("Rome",)})
+    assert [fault.key for fault in caught.value.faults] == ["level", "[slice_values].age", "[slice_values].city"]
 
 
 def test_rules_for_no_head_at_all_are_refused() -> None:

@@ -60,6 +60,26 @@ def test_the_one_sort_gives_each_slices_own_curve(metric: str, levels: int | Non
             np.testing.assert_allclose(influence[rows], expected, atol=1e-14)
 
 
+@pytest.mark.parametrize("metric", ["ap", "auc"])
+@pytest.mark.parametrize("levels", [None, 7])
+def test_a_slice_that_outweighs_the_others_takes_nothing_from_them(metric: str, levels: int | None) -> None:
+    y, s, w, slices, _ = log(4, levels=levels)
+    w[slices.codes == 0] *= 1e18
+    order = SlicedOrder.of(s, np.argsort(s)[::-1], slices.codes, slices.count)
+    values, ranked = {"ap": sliced_ap, "auc": sliced_auc}[metric](order, y[order.rows], w[order.rows])
+    influence = np.empty(len(y))
+    influence[order.rows] = ranked
+    for index in (0, 2):
+        rows = slices.codes == index
+        value, expected = REFERENCES[metric](y[rows], s[rows], w[rows])
+        assert values[index] == pytest.approx(value, rel=1e-12)
+        np.testing.assert_allclose(influence[rows], expected, atol=1e-14)
+
+
+def test_a_tied_positive_that_outweighs_the_negatives_leaves_them_their_weight() -> None:
+    assert auc_influence([1, 0, 1, 0], [2, 2, 1, 0], [1e18, 1, 1e18, 1])[0] == pytest.approx((0.5 + 1 + 0 + 1) / 4)
+
+
 @pytest.mark.parametrize("metric", REFERENCES)
 @pytest.mark.parametrize("requests_within_slices", [True, False])
 def test_values_and_clustered_errors_are_the_slices_own(metric: str, requests_within_slices: bool) -> None:

@@ -33,6 +33,22 @@ def test_expected_values_are_listed_empty_or_rare() -> None:
     assert Slices.of("country", [], expected=["a"]).rows().tolist() == [0]
 
 
+@pytest.mark.parametrize(
+    ("values", "expected", "names"),
+    [
+        ([1.0, 2.0, 1.0], ["1.0", "2e0", "3.0", "3"], ("1", "2", "3.0")),
+        ([1, 2], ["2.0", "0.5"], ("1", "2", "0.5")),
+        (np.array([0.1, 0.5], np.float32), ["0.1", "0.50", "1e60"], ("0.10000000149011612", "0.5", "1e60")),
+        (pa.array([2**60 + 1, None]), [str(2**60), f"{2**60 + 1}.0"], (str(2**60 + 1), str(2**60), "missing")),
+        (pd.array([1.5, None], dtype="Float64"), ["1.50", "none", "nan"], ("1.5", "none", "nan", "missing")),
+        (["1", "2"], ["1.0"], ("1", "2", "1.0")),  # text is text
+        ([True, False], ["true", "1"], ("true", "false", "1")),
+    ],
+)
+def test_expected_numbers_are_known_by_their_value(values: object, expected: list[str], names: tuple[str, ...]) -> None:
+    assert Slices.of("x", values, expected=expected).names == names
+
+
 def test_numbers_in_their_order_and_many_in_parts() -> None:
     assert Slices.of("stars", [3, 1, 3, 2]).names == ("1", "2", "3")
     slices = Slices.of("price", np.arange(1, 101), bins=4)

@@ -227,15 +227,96 @@ def test_a_request_with_a_missing_label_is_left_out_for_that_head_alone() -> Non
 
 
 def test_undefined_values_have_a_reason() -> None:
-    """No engagement, no shared placement, no model: null with words, never 0."""
+    """Few engagements, no shared placement, no model: null with words, never 0."""
     apart = Reranking.of([0, 1] * 30, list("ab") * 30, np.repeat(np.arange(30), 2), [1, 2] * 30, [0.5] * 60)
-    found = estimate_reranking(apart, np.zeros((60, 1)), names=["save"]).table.set_index("estimator")
+    one = np.zeros((60, 1))
+    one[0] = 1.0
+    found = estimate_reranking(apart, one, names=["save"]).table.set_index("estimator")
     assert found.loc["ips", "reason"] == "no candidate stands in the log where the new ranking puts it"
-    assert found.loc["pbm", "reason"] == "too few engagements for the positions' effect: 0 of the 20 needed"
+    assert found.loc["pbm", "reason"] == "too few engagements for the positions' effect: 1 of the 20 needed"
     assert "no probabilities" in found.loc["dr", "reason"]
     assert found.drop("logged")["value"].isna().all()
     missing = estimate_reranking(apart, np.full((60, 1), np.nan), names=["save"]).table
     assert set(missing["reason"]) == {"no request whose every candidate has a label"}
+
+
+def test_a_head_without_positives_is_missing_throughout_and_so_is_its_utility() -> None:
+    """Never 0: not what the log earned either, and not what a model says."""
+    new, labels, model = random_log(9)
+    y, q = np.column_stack([labels, np.zeros(len(labels))]), np.column_stack([model, model])
+    result = estimate_reranking(new, y, names=["click", "save"], model=q, relevance=q, utility={"click": 1, "save": 2})
+    lines = result.table.set_index(["head", "estimator"])
+    assert lines.loc["click", "reason"].isna().all()
+    assert lines.loc["save", "reason"].tolist() == ["no positive row"] * 5
+    assert lines.loc["utility", "reason"].tolist() == ["save: no positive row"] * 5
+    numbers = ["value", "se", "low", "high", "difference", "difference_se", "difference_low", "difference_high"]
+    assert lines.loc[["save", "utility"], numbers].isna().all(axis=None)
+    clicks = estimate_reranking(new, y, names=["click", "save"], relevance=q, utility={"click": 1.0, "save": 0.0}).table
+    assert clicks.set_index("head").loc["utility", "value"].notna().all()  # a head that weighs nothing may be missing
+
+
+def test_positives_where_an_estimator_does_not_look_are_no_positives() -> None:
+    """Engagements at place 2 alone: nothing at the first place, and nothing among what both orders share."""
+    random = np.random.default_rng(0)
+    items = np.argsort(random.random((200, 2)), axis=1).ravel()
+    places = np.tile([1, 2], 200)
+    engaged = ((places == 2) & (items == 0)).astype(float)[:, None]  # the new order never puts item 0 there
+    given = (-items, items, np.repeat(np.arange(200), 2), places, np.full(400, 0.5))
+    whole = estimate_reranking(Reranking.of(*given), engaged, relevance=np.full((400, 1), 0.3)).table
+    assert whole.set_index("estimator").loc["logged", "value"] > 0.3
+    shared = "no positive row among the placements that both orders share"
+    assert whole.set_index("estimator").loc[["ips", "snips"], "reason"].tolist() == [shared] * 2
+    top = estimate_reranking(Reranking.of(*given, cutoff=1), engaged).table.set_index("estimator")
+    assert top.loc["logged", "reason"] == "no positive row at positions up to 1"
+    assert top.loc[["logged", "ips", "snips"], "value"].isna().all()
+
+
+@pytest.mark.parametrize("places", [[1, 2, 3, 4, 5], [1]])  # enough for one run of positions, or all at one place
+def test_the_position_based_model_does_not_say_no_change_for_it_cannot_tell(places: list[int]) -> None:
+    new, _, model = random_log(10)
+    labels = np.zeros(len(model))
+    labels[np.random.default_rng(10).choice(np.flatnonzero(np.isin(new.logged, places)), 30, replace=False)] = 1.0
+    found = position_based(new, labels, model)
+    assert found.reason == "too few engagements to tell positions apart: 30, no two runs of them with 20 each"
+    assert np.isnan(found.value)
+    assert len(estimate_reranking(new, labels[:, None], relevance=model[:, None]).effects) == 0
+    single = Reranking.of(model[:40], np.arange(40), np.arange(40), np.full(40, 3), np.ones(40))
+    assert position_based(single, np.ones(40)).value == 1.0  # one position in all: nothing to tell apart
+
+
+def test_the_interval_of_a_count_ends_at_0_and_that_of_a_mixed_utility_does_not() -> None:
+    new, _, model = random_log(11, requests=120)
+    labels = (np.random.default_rng(3).random((len(model), 2)) < 0.03).astype(float)
+    q = np.column_stack([model, model]) / 20
+    for weights, bounded in (({"a": 1.0, "b": 2.0}, True), ({"a": 1.0, "b": -2.0}, False)):
+        table = estimate_reranking(new, labels, names=["a", "b"], relevance=q, utility=weights).table
+        heads = table[table["head"] != "utility"]
+        free = heads["value"] - 1.96 * heads["se"]
+        assert (free < -0.001).any()
+        expected = np.maximum(free, np.minimum(heads["value"], 0.0))
+        np.testing.assert_allclose(heads["low"].astype(float), expected.astype(float), atol=1e-4)
+        assert (heads["difference_low"].dropna() < 0).any()
+        mixed = table[table["head"] == "utility"]
+        assert ((mixed["low"].dropna() >= 0).all()) == bounded
+    below = Valued(-0.1, np.array([0.2, -0.2])).estimate(0.0)
+    assert below.low == -0.1 < below.high  # an estimate may lie below; its interval still holds it
+
+
+@pytest.mark.parametrize(
+    ("utility", "names", "words"),
+    [
+        ({"c": 0.0}, ["c", "d"], "must have a weight other than 0"),
+        ({}, ["c", "d"], "must have a weight other than 0"),
+        ({"e": 1.0}, ["c", "d"], r"must name heads that are measured \(c, d\), got e"),
+        ({"c": float("nan")}, ["c", "d"], "must be finite numbers, got c = nan"),
+        ({"c": 1.0}, ["c", "utility"], 'no head may be called "utility" beside a utility'),
+        ({"c": float("inf"), "x": 1.0, "y": 1.0}, ["c", "utility"], "c = inf; .* got x, y; no head may be called"),
+    ],
+)
+def test_a_utility_that_cannot_be_valued_is_refused(utility: dict, names: list[str], words: str) -> None:
+    new, labels, _ = random_log(12, requests=40)
+    with pytest.raises(ValueError, match=words):
+        estimate_reranking(new, np.column_stack([labels, labels]), names=names, utility=utility)
 
 
 def test_the_utility_is_the_weighted_sum_with_its_own_error() -> None:
@@ -256,7 +337,7 @@ def test_the_utility_is_the_weighted_sum_with_its_own_error() -> None:
     [
         ({"propensities": [0.5, 0.0]}, r"`propensities` must lie within \(0, 1\], got 0 at row 1"),
         ({"propensities": [0.5, np.nan]}, "got nan at row 1"),
-        ({"positions": [1, 1]}, "`positions` must differ within a request, got 1 once more at row 1"),
+        ({"positions": [1, 1]}, "`positions` must differ within a request, got 1 at row 1"),
         ({"positions": [1, 1.5]}, "whole numbers from 1, got 1.5 at row 1"),
         ({"weights": [1.0, 2.0]}, "one value per request, got 2 beside 1 at row 1.*candidates are missing"),
         ({"cutoff": 0}, "`cutoff` must be at least 1, got 0"),

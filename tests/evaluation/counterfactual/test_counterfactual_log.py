@@ -138,9 +138,9 @@ def test_impossible_values_are_named_all_at_once(ranker: Ranker, dataset: Datase
     with pytest.raises(InputError) as error:
         evaluate_counterfactual(ranker, wrong, "test", utility=UTILITY)
     text = str(error.value)
-    assert "column `propensity`: must be within (0, 1] in every row (request" in text
-    assert "(2 rows)" in text
-    assert "two candidates of one request stand at position" in text
+    assert "column `propensity`: must lie within (0, 1] (request" in text
+    assert "got 'null' (2 rows)" in text
+    assert "column `position`: must differ within a request (request" in text
 
 
 def test_a_ranking_needs_weights_that_fit(ranker: Ranker, dataset: Dataset) -> None:
@@ -148,6 +148,11 @@ def test_a_ranking_needs_weights_that_fit(ranker: Ranker, dataset: Dataset) -> N
         evaluate_counterfactual(replace(ranker, utility=None), dataset, "test")
     with pytest.raises(InputError, match="got hide"):
         evaluate_counterfactual(ranker, dataset, "test", utility={"click": 1.0, "hide": -1.0})
+    with pytest.raises(InputError) as error:
+        evaluate_counterfactual(ranker, dataset, "test", utility={"click": float("nan"), "hide": 1.0})
+    assert len(error.value.faults) == 2
+    with pytest.raises(InputError, match="must have a weight other than 0"):
+        evaluate_counterfactual(ranker, dataset, "test", utility={"click": 0.0})
     with pytest.raises(InputError, match="`clip` must satisfy"):
         evaluate_counterfactual(ranker, dataset, "test", utility=UTILITY, clip=-1.0)
 

@@ -120,3 +120,16 @@ def test_intervals_cover_the_truth() -> None:
         inside += (table["low"].to_numpy() <= truth) & (truth <= table["high"].to_numpy())
     assert (inside / 150 >= 0.9).all()
     assert (inside / 150 < 1.0).any()
+
+
+def test_the_weight_of_a_row_without_a_label_says_nothing_of_the_others() -> None:
+    """Whole requests kept at .1, and in each one row of weight 1 whose label is missing: no rows were sampled."""
+    y = [0.0, 1.0, np.nan, 1.0, 0.0, np.nan]
+    parts = {"scores": [3, 2, 1, 3, 2, 1], "groups": ["a"] * 3 + ["b"] * 3, "weights": [10.0, 10.0, 1.0] * 2}
+    line = request_metrics(y, **parts, metrics=["mrr"]).iloc[0]
+    value, influence = request_influences("mrr", y, parts["scores"], parts["groups"], parts["weights"])
+    assert (line["value"], line["reason"]) == (0.75, None)
+    assert (value, influence.tolist()) == (0.75, [-0.125, 0.125])
+    both = request_metrics(np.column_stack([y, [0.0, 1.0, 0.0, 1.0, 0.0, 0.0]]), **parts, metrics=["mrr"])
+    assert both["reason"].isna().tolist() == [True, False]  # head by head: the second has labels of other weights
+    assert both["reason"][1] == SAMPLED_ROWS
