@@ -10,6 +10,8 @@ from evaluation.comparison.paired import BETTER, UNDECIDED, WORSE
 from evaluation.formatting import format_interval, format_number
 from evaluation.metric_kinds import metric_kind
 
+BRIER_WORDS = {f"brier_{term}": term for term in ("miscalibration", "discrimination", "uncertainty")}
+
 
 def calibration_sentence(heads: Mapping[str, Mapping[str, Any]]) -> str:
     """Whether each head's predicted / observed interval contains 1.
@@ -91,4 +93,4 @@ def metric_words(metric: str) -> str:
     >>> metric_words("ap"), metric_words("ndcg@10"), metric_words("base_rate")
     ('PR-AUC', 'NDCG@10', 'base rate')
     """
-    return "base rate" if metric == "base_rate" else metric_kind(metric).label
+    return "base rate" if metric == "base_rate" else BRIER_WORDS.get(metric) or metric_kind(metric).label

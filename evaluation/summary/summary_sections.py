@@ -13,10 +13,12 @@ from evaluation.checks import FloatArray, probability_matrix
 from evaluation.clusters import Clusters
 from evaluation.comparison import GateResult, GateRules, gate
 from evaluation.per_request import request_metrics
+from evaluation.slicing.sliced_decomposition import slice_decomposition
 from evaluation.slicing.sliced_metrics import slice_metrics
 from evaluation.slicing.slices import Slices
 
 NONE = pd.DataFrame()  # nothing was asked for
+SLICE_METRICS = ("ap", "auc", "log_loss", "normalised_entropy", "brier", "ratio")
 
 
 def gate_section(
@@ -63,10 +65,14 @@ def slices_section(
     slices: Sequence[Slices],
     heads: Sequence[str],
 ) -> pd.DataFrame:
-    """Every head's metrics in every slice; empty without slices."""
+    """Every head's metrics in every slice, and where its Brier score comes from; empty without slices."""
     if not slices:
         return NONE
-    return slice_metrics(labels, probabilities, clusters, weights, slices, heads)
+    table = slice_metrics(labels, probabilities, clusters, weights, slices, heads, SLICE_METRICS)
+    place = ["head", "column", "slice"]
+    behind = table[table["metric"] == "brier"].set_index(place)[["rows", "positives", "requests", "reason"]]
+    terms = slice_decomposition(labels, probabilities, weights, slices, heads).join(behind, on=place)
+    return pd.concat([table, terms.reindex(columns=table.columns)], ignore_index=True)
 
 
 def request_section(
