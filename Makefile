@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-demo: install  ## the whole story on the synthetic marketplace, about two minutes, ends in runs/demo/report.html
+demo: install  ## the whole story on the synthetic marketplace, about two minutes, ends in runs/demo/report.html, explore.html
 	$(RUN)/galleryrank demo --out runs/demo
 
 test: install  ## the whole test suite, warnings as errors

@@ -42,7 +42,7 @@ from evaluation.comparison import (  # noqa: E402
     metric_influences,
     write_junit,
 )
-from evaluation.counterfactual import estimate_reranking, evaluate_counterfactual  # noqa: E402
+from evaluation.counterfactual import Reranking, estimate_reranking, evaluate_counterfactual  # noqa: E402
 from evaluation.decomposition import brier_decomposition  # noqa: E402
 from evaluation.estimate import Estimate  # noqa: E402
 from evaluation.intervals import (  # noqa: E402
@@ -81,6 +81,7 @@ __all__ = [
     "Evaluation",
     "GateResult",
     "GateRules",
+    "Reranking",
     "ScoredLog",
     "Scores",
     "Slices",

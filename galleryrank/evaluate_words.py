@@ -7,6 +7,7 @@ from typing import Any
 
 from evaluation.formatting import format_interval, format_number, format_p
 from evaluation.measured.ranker_scores import COVERAGE
+from evaluation.measured.scored_log import FLATTERED
 from evaluation.report.words import metric_words
 from galleryrank.console import Log
 from galleryrank.counterfactual import print_counterfactual
@@ -25,6 +26,11 @@ def print_evaluation(metrics: Mapping[str, Any], say: Log) -> None:
     print_heads(metrics, say)
     for sentence in metrics["summary"]:
         say(sentence)
+    if FLATTERED in metrics["notes"]:
+        say(f"warning: {FLATTERED}")
+    for head, item in metrics["heads"].items():
+        if item["ratio"]["value"] == 0.0:
+            say(f"warning: {head} predicts nothing: 0 on every row")
     if metrics["counterfactual"] is not None:
         print_counterfactual(metrics["counterfactual"], say)
     if metrics["gate"] is not None:

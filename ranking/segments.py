@@ -30,8 +30,8 @@ def named_faults(schema: Schema, by: str | None) -> list[Fault]:
     names = sorted(name.removeprefix(OWN) for name in schema.columns.categorical)
     if by is None or by in names:
         return []
-    candidates = f"one can refit by {', '.join(names)}" if names else "this log has none"
-    return [Fault(f"`refit_by` must name a categorical feature of the model, got `{by}`; {candidates}")]
+    candidates = f"those of the log are {', '.join(names)}" if names else "this log has none"
+    return [Fault(f"`refit_by` must name a categorical feature with one value per row, got `{by}`; {candidates}")]
 
 
 def segment_faults(encoders: Encoders, by: str | None) -> list[Fault]:

@@ -60,6 +60,7 @@ class GateRules:
             [tolerance]                       # share of production's metric that must remain, on every head
             ap = 0.98
             auc = 0.995
+            "ndcg@10" = 0.98              # names with @ stand in quotes
 
             [heads.save]                      # another share on one head
             ap = 0.9

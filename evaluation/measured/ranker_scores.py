@@ -60,8 +60,6 @@ def ranker_scores(
             "Calibration: the stages marked (logged) are scored at each row's own position, where its outcome arose; "
             "the last stage is scored at the serving position, for which it was refitted."
         )
-    if log.role == "calibrate":
-        notes.append("These rows stopped the training and fitted the calibration: the numbers flatter the model.")
     if logged_position:
         notes.append("Scored at the logged position: this replays the log's own order, which serving cannot know.")
     meta = _meta(ranker, dataset, log.role, logged_position, encoded)

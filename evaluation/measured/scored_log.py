@@ -20,6 +20,11 @@ from features.outcomes import Outcomes
 from features.reading import time_seconds
 from features.tables import Columns, one_chunk
 
+FITTED_ON = "calibrate"
+FLATTERED = (
+    "Calibrate rows stopped the training of the models and fitted their calibration: the numbers flatter candidate and "
+    "baseline alike. Judge on test rows."
+)
 EARLIEST_DATE = 1e8  # seconds: March 1973; no log counts that many steps, and none is that old
 
 __all__ = ["ScoredLog", "Scores", "check_role", "data_fingerprint", "role_batches"]
@@ -166,6 +171,8 @@ class ScoredLog:
         if self.immature:
             counts = ", ".join(f"{head} {n:,}" for head, n in self.immature.items())
             notes.append(f"Labels left out because the log ended before they were final: {counts}.")
+        if self.role == FITTED_ON:
+            notes.append(FLATTERED)
         return notes
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from evaluation.comparison.gate_words import join, moved
 from evaluation.formatting import chance, format_interval, format_number
+from evaluation.measured.scored_log import FLATTERED
 from evaluation.report.top_line import holm_shown, slices_off, unseen_columns
 from evaluation.report.words import too_much
 
@@ -22,7 +23,8 @@ def look_at(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     Args:
         metrics: metrics.json, whose tests have been made.
     """
-    found = [*_gate(metrics), *_calibration(metrics), *_drift(metrics), *_contradictions(metrics)]
+    found = [(WARN, note) for note in metrics["notes"] if note == FLATTERED]
+    found += [*_gate(metrics), *_calibration(metrics), *_drift(metrics), *_contradictions(metrics)]
     found += _little_data(metrics)
     rank = {BAD: 0, WARN: 1, NOTE: 2}
     return [{"level": level, "sentence": text} for level, text in sorted(found, key=lambda item: rank[item[0]])]
@@ -52,13 +54,14 @@ def _unjudged(metrics: Mapping[str, Any]) -> dict[str, set[str]]:
 
 def _calibration(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """One sentence per head: what its test found, and the slices that are surest to be off."""
-    flagged = slices_off(metrics)
+    nothing = [head for head, item in metrics["heads"].items() if item["ratio"]["value"] == 0.0]
+    flagged = [record for record in slices_off(metrics) if record["head"] not in nothing]
     parts: dict[str, list[str]] = {}
     for record in flagged[:MOST_SLICES]:
         parts.setdefault(record["head"], []).append(_slice(record))
     said: dict[str, str] = {}
     for test in metrics["calibration_tests"]:
-        if holm_shown(test):
+        if holm_shown(test) and test["head"] not in nothing:
             much = "much" if test["predicted"] > test["observed"] else "little"
             said[test["head"]] = (
                 f"{test['head']} is predicted too {much} between {format_number(test['low'])} and"
@@ -67,7 +70,8 @@ def _calibration(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
             )
     for head, slices in parts.items():
         said[head] = f"{said[head]}; by slice {join(slices)}" if head in said else f"{head} is predicted {join(slices)}"
-    found = [(WARN, f"{sentence}.") for sentence in said.values()]
+    found = [(BAD, f"{head} predicts nothing: 0 on every row, where it did happen.") for head in nothing]
+    found += [(WARN, f"{sentence}.") for sentence in said.values()]
     more = len(flagged) - MOST_SLICES
     if more > 0:
         found.append((NOTE, f"{more} more {'slice is' if more == 1 else 'slices are'} off, see Calibration."))

@@ -101,6 +101,9 @@ def _off_in_the_mean(metrics: Mapping[str, Any]) -> list[str]:
         if name in shown and ratio["value"] is not None and _far(ratio["value"]):
             interval = format_interval(ratio["low"], ratio["high"])
             numbers = f"predicted / observed {format_number(ratio['value'])} {interval}".rstrip()
+            if ratio["value"] == 0.0:
+                found.append(f"{name} predicts nothing")
+                continue
             found.append(f"{name} is predicted {too_much(ratio['value'])} on average ({numbers})")
     return found
 

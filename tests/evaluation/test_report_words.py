@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from evaluation import Slices, evaluate_predictions
+from evaluation.measured.scored_log import FLATTERED
 from evaluation.report.look_at import look_at
 from evaluation.report.top_line import WORDS, top_line
 
@@ -25,7 +29,7 @@ def head(**changes: Any) -> dict[str, Any]:
 
 def made(heads: dict[str, dict[str, Any]], **changes: Any) -> dict[str, Any]:
     empty: dict[str, Any] = {
-        key: [] for key in ("calibration_tests", "worst_segments", "drift", "implications", "slices")
+        key: [] for key in ("calibration_tests", "worst_segments", "drift", "implications", "slices", "notes")
     }
     return {"heads": heads, "gate": None, "position": None, **empty, **changes}
 
@@ -172,3 +176,20 @@ def test_of_many_slices_that_are_off_the_first_five_are_listed() -> None:
 
 def test_every_word_has_a_name() -> None:
     assert set(WORDS) == {"pass", "regression", "inconclusive", "sound", "attention", "undetermined"}
+
+
+def test_a_head_that_predicts_nothing_is_said_once() -> None:
+    rng = np.random.default_rng(0)
+    y = (rng.random((4000, 2)) < 0.1).astype(float)
+    p = np.column_stack([np.full(4000, 0.1), np.zeros(4000)])
+    part = Slices.of("platform", rng.choice(["web", "app"], 4000))
+    metrics = evaluate_predictions(y, p, np.arange(4000) // 10, names=["click", "save"], slices=[part]).metrics
+    said = [item["sentence"] for item in metrics["look_at"] if "save" in item["sentence"]]
+    assert said == ["save predicts nothing: 0 on every row, where it did happen."]
+    assert "save predicts nothing" in metrics["verdict"]["sentence"]
+
+
+def test_calibrate_rows_are_said_to_flatter() -> None:
+    y, p = [[1.0], [0.0]] * 30, [[0.6], [0.4]] * 30
+    metrics = evaluate_predictions(y, p, np.arange(60) // 2, names=["click"], notes=[FLATTERED]).metrics
+    assert metrics["look_at"][0] == {"level": "warn", "sentence": FLATTERED}

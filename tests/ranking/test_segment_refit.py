@@ -410,10 +410,10 @@ def test_fitting_finds_planted_shifts_and_leaves_the_rest_alone(
     [
         (
             "platform",
-            r"`refit_by` must name a categorical feature of the model, got `platform`; one can refit by .*city",
+            r"must name a categorical feature with one value per row, got `platform`; those of the log are .*city",
         ),
-        ("price", "must name a categorical feature of the model, got `price`"),
-        ("position", "must name a categorical feature of the model, got `position`"),
+        ("price", "must name a categorical feature with one value per row, got `price`"),
+        ("position", "must name a categorical feature with one value per row, got `position`"),
     ],
 )
 def test_what_one_cannot_refit_by_is_refused_with_the_candidates(
