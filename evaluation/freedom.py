@@ -45,9 +45,14 @@ def t_quantile(freedom: float, level: float = 0.975) -> float:
     >>> round(t_quantile(float("inf")), 2), round(t_quantile(10.0), 2)
     (1.96, 2.23)
     """
+    return float(t_quantiles(np.array(freedom), level))
+
+
+def t_quantiles(freedom: FloatArray, level: float) -> FloatArray:
+    """`t_quantile` for degrees of freedom of any shape."""
     from scipy.special import stdtrit  # not paid by those who import the package
 
-    return float(stdtrit(freedom, level))
+    return np.asarray(stdtrit(freedom, level), dtype=np.float64)
 
 
 def t_two_sided(difference: FloatArray, error: FloatArray, freedom: FloatArray) -> FloatArray:

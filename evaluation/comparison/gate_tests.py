@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluation.checks import FloatArray
 from evaluation.comparison.gate_rules import GateRules
+from evaluation.freedom import t_quantile, t_quantiles
 from evaluation.holm import holm
 from evaluation.metric_kinds import MetricKind
 from evaluation.slicing.slice_counts import SliceCounts
@@ -65,7 +65,7 @@ def measured(
         return record | blank | certain | {"change": change}
     freedom = effective - 1.0
     se = error * math.sqrt(effective / freedom)
-    quantile = float(quantiles((1.0 + rules.level) / 2.0, freedom))
+    quantile = t_quantile(freedom, (1.0 + rules.level) / 2.0)
     low, high = difference - quantile * se, difference + quantile * se
     # The interval of the change is that of d, moved: it lies below the floor exactly where d's lies below 0. The error
     # of candidate / baseline itself is smaller where the candidate lost most, and would then contradict the verdict.
@@ -101,7 +101,7 @@ def decide(tests: pd.DataFrame, rules: GateRules) -> pd.DataFrame:
     base, share = tests["base"].to_numpy(dtype=float), tests["tolerance"].to_numpy(dtype=float)
     detectable = np.full(len(tests), np.nan)
     if count:
-        reach = quantiles(1.0 - alpha / count, freedom[tested]) + quantiles(POWER, freedom[tested])
+        reach = t_quantiles(freedom[tested], 1.0 - alpha / count) + t_quantiles(freedom[tested], POWER)
         detectable[tested] = reach * error[tested]
     relative = (base > 0.0) & (tests["metric"] != "ratio").to_numpy()
     shares = np.where(relative, 1.0 - share + detectable / np.where(relative, base, 1.0), np.nan)
@@ -119,17 +119,6 @@ def decide(tests: pd.DataFrame, rules: GateRules) -> pd.DataFrame:
     # a head that cannot be judged leaves the verdict open; a slice that cannot is only listed
     outcome[~tested] = np.where(tests["overall"].to_numpy(dtype=bool)[~tested], UNDECIDED, UNTESTED)
     return tests.assign(p_holm=adjusted, detectable=detectable, detectable_share=shares, outcome=outcome)
-
-
-def quantiles(level: float, freedom: float | FloatArray) -> FloatArray:
-    """Student's quantiles: 1.96 at .975 of many degrees of freedom.
-
-    >>> round(float(quantiles(0.975, 1e6)), 2), round(float(quantiles(0.975, 9.0)), 2)
-    (1.96, 2.26)
-    """
-    from scipy.special import stdtrit  # not paid by those who import the package
-
-    return np.asarray(stdtrit(freedom, level), dtype=np.float64)
 
 
 def _untestable(

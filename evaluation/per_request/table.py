@@ -55,8 +55,9 @@ def request_metrics(
     Weights that are equal on the labelled rows of each request (whole requests were sampled) weigh the requests.
     Otherwise rows were sampled, and one of weight w counts as w rows. A rank is then 1 + the *estimated* rows above it,
     and what bends with the rank is far off however many requests there are (20 rows a request, a tenth of the negatives
-    kept: MRR .71 for .44, recall@10 .63 for .73): such a value comes with a reason and without an interval, for
-    comparing models on one log at most. GAUC compares pairs of rows and has not this bias (.681 for .681).
+    kept, simulated once: MRR .71 for .44, recall@10 .63 for .73): such a value comes with a reason and without an
+    interval, for comparing models on one log at most. GAUC compares pairs of rows and has not this bias (.681 for
+    .681).
 
     Args:
         labels: `(N,)` or `(N, T)` 0, 1 or NaN (missing: the row is left out for that head); >= 0 for ndcg.

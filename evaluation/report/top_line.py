@@ -8,6 +8,7 @@ from typing import Any
 from evaluation.comparison.gate_words import join, percent
 from evaluation.formatting import format_interval, format_number
 from evaluation.report.words import too_much
+from evaluation.slicing.slice_columns import POSITION
 
 WORDS = {
     "pass": "Pass",
@@ -19,7 +20,6 @@ WORDS = {
 }
 CLOSE = 0.05  # a mean prediction this near to what happened is close enough for the top line
 LEVEL = 0.05
-POSITION = "position"  # what the log's position is called among slices, whatever its column is called
 
 
 def top_line(metrics: Mapping[str, Any]) -> dict[str, Any]:

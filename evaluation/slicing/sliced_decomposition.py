@@ -54,7 +54,7 @@ def slice_decomposition(
     records = []
     for part in slices:
         order = np.argsort(part.codes, kind="stable")
-        ends = np.cumsum(np.bincount(part.codes, minlength=len(part.names)))
+        ends = np.cumsum(part.rows())
         parts = np.split(order, ends[:-1])
         for index, head in enumerate(head_names(names, y.shape[1])):
             known = ~np.isnan(y[:, index])

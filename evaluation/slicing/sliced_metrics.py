@@ -18,7 +18,7 @@ from evaluation.slicing.slice_counts import SliceCounts, check_slice_rows
 from evaluation.slicing.sliced_influences import HeadScores, SlicePairs
 from evaluation.slicing.slices import Slices
 
-SLICED_METRICS = ("ap", "auc", "log_loss", "ratio")
+SLICED_METRICS = ("ap", "auc", "log_loss", "normalised_entropy", "brier", "ratio")
 
 
 def slice_metrics(

@@ -2,7 +2,7 @@
 
 evaluating                   evaluate_predictions, one call per evaluated model
 summary_parts                heads and reliability
-summary_sections             gate, slices, requests, calibration tests, segments, drift
-ranking_comparisons          the utility, other models, the logged position
+summary_sections             gate, slices, requests, segments, drift, implications
+ranking_comparisons          other models, the logged position; utility_metrics the utility as a score
 metrics_schema               the layout as a JSON Schema
 """

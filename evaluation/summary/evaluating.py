@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from evaluation.calibration import QUANTILES, calibration_of_stages
+from evaluation.calibration import QUANTILES, calibration_of_stages, calibration_tests
 from evaluation.checks import head_names, label_matrix, probability_matrix, weight_vector
 from evaluation.clusters import Clusters
 from evaluation.comparison import GateResult, GateRules
 from evaluation.metrics_json import jsonable
 from evaluation.parallel import run_parts
+from evaluation.per_request import DEFAULT_METRICS
 from evaluation.report.look_at import look_at
 from evaluation.report.top_line import top_line
 from evaluation.report.words import calibration_sentence
@@ -24,7 +25,6 @@ from evaluation.slicing.slices import Slices
 from evaluation.summary.ranking_comparisons import RankingComparisons, compare_rankings
 from evaluation.summary.summary_parts import MODEL, flat, head_items, reliability_of_stages, with_calibration_errors
 from evaluation.summary.summary_sections import (
-    calibration_tests_section,
     drift_section,
     gate_section,
     implications_section,
@@ -34,7 +34,6 @@ from evaluation.summary.summary_sections import (
 )
 
 VERSION = 2  # of the layout of metrics.json: metrics_schema.json describes it
-REQUEST_METRICS = ("ndcg@10", "mrr", "recall@10", "hit_rate@10", "mean_ap", "gauc")
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class Evaluation:
     Attributes:
         metrics: The exact content of metrics.json: plain Python, None (with a reason beside it) for the undefined.
         tables: The same numbers as tables: heads, calibration, reliability, histograms, calibration_tests,
-            request_metrics, and where asked for utility, comparisons, position, slices, worst_segments, gate, drift,
-            implications.
+            calibration_curves, request_metrics, and where asked for utility, utility_reliability, utility_histogram,
+            comparisons, position, slices, worst_segments, gate, drift, implications.
     """
 
     metrics: dict[str, Any]
@@ -70,7 +69,7 @@ def evaluate_predictions(
     rules: GateRules | None = None,
     implications: Mapping[str, str] | None = None,
     times: npt.ArrayLike | None = None,
-    request_metrics: Sequence[str] = REQUEST_METRICS,
+    request_metrics: Sequence[str] = DEFAULT_METRICS,
     counterfactual: Mapping[str, Any] | None = None,
     quantiles: Sequence[float] = QUANTILES,
     fingerprints: Mapping[str, str] | None = None,
@@ -139,13 +138,13 @@ def evaluate_predictions(
     found = run_parts(
         {
             # the longest first, so that no thread is left with a long one at the end
-            "request_metrics": lambda: request_section(y, p, clusters, w, request_metrics, heads),
             "gate": lambda: gate_section(y, probabilities, clusters, w, heads, slices, baseline, baseline_heads, rules),
             "slices": lambda: slices_section(y, probabilities, clusters, w, slices, heads),
-            "calibration_tests": lambda: calibration_tests_section(y, p, clusters, w, heads),
-            "reliability": lambda: reliability_of_stages(y, every_stage, clusters, w, heads),
-            "heads": lambda: head_items(y, probabilities, clusters, w, heads),
             "ranking": ranking,
+            "heads": lambda: head_items(y, probabilities, clusters, w, heads),
+            "calibration_tests": lambda: calibration_tests(y, p, clusters, w, heads),
+            "reliability": lambda: reliability_of_stages(y, every_stage, clusters, w, heads),
+            "request_metrics": lambda: request_section(y, p, clusters, w, request_metrics, heads),
             "calibration": lambda: calibration_of_stages(
                 y, every_stage, p_any, clusters, w, quantiles=quantiles, names=heads
             ),

@@ -1,4 +1,4 @@
-"""The parts of an evaluation's metrics that several tables make together: heads, reliability, comparisons."""
+"""The parts of an evaluation's metrics that several tables make together: heads and reliability."""
 
 from __future__ import annotations
 

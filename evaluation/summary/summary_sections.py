@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from evaluation.calibration import calibration_tests, implication_violations, ratio_drift, worst_segments
+from evaluation.calibration import implication_violations, ratio_drift, worst_segments
 from evaluation.checks import FloatArray, probability_matrix
 from evaluation.clusters import Clusters
 from evaluation.comparison import GateResult, GateRules, gate
@@ -18,7 +18,6 @@ from evaluation.slicing.sliced_metrics import slice_metrics
 from evaluation.slicing.slices import Slices
 
 NONE = pd.DataFrame()  # nothing was asked for
-SLICE_METRICS = ("ap", "auc", "log_loss", "normalised_entropy", "brier", "ratio")
 
 
 def gate_section(
@@ -52,7 +51,7 @@ def gate_section(
         weights,
         names=shared,
         slices=slices,
-        rules=GateRules() if rules is None else rules,
+        rules=rules,
         ungated=[head for head in heads if head not in shared],
     )
 
@@ -68,7 +67,7 @@ def slices_section(
     """Every head's metrics in every slice, and where its Brier score comes from; empty without slices."""
     if not slices:
         return NONE
-    table = slice_metrics(labels, probabilities, clusters, weights, slices, heads, SLICE_METRICS)
+    table = slice_metrics(labels, probabilities, clusters, weights, slices, heads)
     place = ["head", "column", "slice"]
     behind = table[table["metric"] == "brier"].set_index(place)[["rows", "positives", "requests", "reason"]]
     terms = slice_decomposition(labels, probabilities, weights, slices, heads).join(behind, on=place)
@@ -87,13 +86,6 @@ def request_section(
     if not metrics:
         return NONE
     return request_metrics(labels, probabilities, clusters, weights, metrics=tuple(metrics), names=heads)
-
-
-def calibration_tests_section(
-    labels: FloatArray, probabilities: FloatArray, clusters: Clusters, weights: FloatArray, heads: Sequence[str]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Each head's calibration test, its p-value adjusted for the number of heads, and the curves it looked at."""
-    return calibration_tests(labels, probabilities, clusters, weights, heads)
 
 
 def segments_section(

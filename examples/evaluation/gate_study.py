@@ -76,9 +76,9 @@ class FreshLog:
 
     def first(self, requests: int) -> FreshLog:
         """The first requests alone."""
-        rows = slice(requests * CANDIDATES)
-        parts = [Slices(s.column, s.names, s.codes[rows]) for s in self.slices]
-        return FreshLog(self.user[rows], self.item[rows], self.labels[rows], (parts[0], parts[1]))
+        rows = np.arange(requests * CANDIDATES)
+        segment, price = (part.take(rows) for part in self.slices)
+        return FreshLog(self.user[rows], self.item[rows], self.labels[rows], (segment, price))
 
 
 def fresh_log(world: World, random: np.random.Generator, requests: int) -> FreshLog:

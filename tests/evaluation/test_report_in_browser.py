@@ -59,7 +59,9 @@ def opened(browser: Any, report: Path, **how: Any) -> tuple[Any, list[str]]:
 
 def test_nothing_is_fetched_and_the_contents_lead_to_the_sections(browser: Any, report: Path) -> None:
     page, seen = opened(browser, report, viewport={"width": 1240, "height": 900})
-    for link in page.query_selector_all("nav a"):
+    links = page.query_selector_all("nav a")
+    assert len(links) > 5
+    for link in links:
         link.click()
         section = page.query_selector(link.get_attribute("href"))
         assert -5 < section.bounding_box()["y"] < 900

@@ -225,8 +225,10 @@ def test_what_a_new_order_would_have_earned_is_told(
     file = ["--scores", str(tmp_path / "scores.parquet"), "--data", str(world), "--quiet"]
     assert main(["evaluate", *file, *arguments]) == 0
     by_file = metrics_of(tmp_path)["counterfactual"]["table"]
+    assert {line["estimator"] for line in by_run} >= {"logged", "ips", "snips"}
     for mine, theirs in zip(by_run, by_file, strict=True):
         if mine["estimator"] in ("logged", "ips", "snips"):
+            assert mine["value"] is not None
             assert mine["value"] == pytest.approx(theirs["value"], rel=1e-3)
 
 

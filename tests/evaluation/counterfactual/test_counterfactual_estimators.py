@@ -195,13 +195,15 @@ def test_new_positions_equal_a_slow_implementation_whatever_the_order_of_rows() 
 
 
 def test_runs_of_positions_hold_enough_or_are_one() -> None:
-    random = np.random.default_rng(2)
+    random, several = np.random.default_rng(2), 0
     for _ in range(50):
         counts = random.integers(0, 40, random.integers(1, 12)).astype(float)
         groups = pool_positions(counts)
         assert groups[0] == 0
         assert set(np.diff(groups)) <= {0, 1}
         assert groups[-1] == 0 or (np.bincount(groups, weights=counts) >= 20).all()
+        several += groups[-1] > 0
+    assert several > 25
 
 
 def test_a_request_with_a_missing_label_is_left_out_for_that_head_alone() -> None:
