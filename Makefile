@@ -119,5 +119,29 @@ galleries-probe: install  ## star ratings, base rates, figures 5 and 6 (docs/gal
 	$(RUN)/python examples/galleries/probe_study.py
 	$(RUN)/python examples/galleries/probe_study.py --seeds 3 --properties 2000 --optima --out runs/galleries/optima
 
+.PHONY: modulation selective-sharing many-tasks
+
+modulation: install  ## modulation against its baselines (docs/interference.md), about two hours of one core
+	$(RUN)/python -m examples.modulation attributes
+	$(RUN)/python -m examples.modulation depth
+	$(RUN)/python -m examples.modulation toy
+	$(RUN)/python -m examples.modulation footwear
+	$(RUN)/python -m examples.modulation tasks
+	$(RUN)/python -m examples.modulation inference
+
+selective-sharing: install  ## which tasks share a branch (docs/selective_sharing.md), several hours of one core
+	$(RUN)/python -m examples.selective_sharing mnist --images 5000 --epochs 10 --out runs/selective_sharing/mnist_small
+	$(RUN)/python -m examples.selective_sharing mnist
+	$(RUN)/python -m examples.selective_sharing omniglot
+	$(RUN)/python -m examples.selective_sharing cifar10 --images 10000 --epochs 15
+	$(RUN)/python -m examples.selective_sharing heterogeneous --set shoes
+	$(RUN)/python -m examples.selective_sharing heterogeneous --set properties
+	$(RUN)/python -m examples.selective_sharing ranking --seeds 5
+	$(RUN)/python -m examples.selective_sharing capture
+
+many-tasks: trivago  ## modulation and sharing in the ranker and the encoder (docs/many_tasks.md), 33 minutes of one core
+	$(RUN)/python -m examples.many_tasks trivago
+	$(RUN)/python -m examples.many_tasks attributes
+
 clean:
 	rm -rf $(VENV) runs build *.egg-info

@@ -22,6 +22,9 @@ def embed(
     config: Annotated[Path | None, typer.Option("--config", help="TOML file of the encoder's settings")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="one setting, a.b=c; may be repeated")] = None,
     untrained: Annotated[bool, typer.Option("--untrained", help="random, or given, weights as they are")] = False,
+    task: Annotated[
+        str | None, typer.Option("--task", help="with --encoder, one with modulation: vectors for this attribute")
+    ] = None,
     device: Device = None,
     format: Format = "text",
     quiet: Quiet = False,
@@ -32,7 +35,7 @@ def embed(
     """
     from galleryrank.embed import embed_run
 
-    embed_run(dataset, out, encoder, config, set_ or [], untrained, device, format, quiet)
+    embed_run(dataset, out, encoder, config, set_ or [], untrained, task, device, format, quiet)
 
 
 @app.command(epilog="Example: galleryrank probe dataset.toml --encoder runs/embed --out runs/probe")

@@ -25,6 +25,7 @@ from features.gallery.encoder import GalleryEncoder
 from features.gallery.source import PhotoSource, open_photos
 from features.gallery.store import Embeddings
 from features.gallery.tasks import GalleryTasks
+from features.gallery.view import View
 from galleryrank.console import Log
 from galleryrank.fit import check_device
 from galleryrank.gallery_run import GalleryRun, check_format
@@ -43,6 +44,7 @@ def embed_run(
     config: Path | None,
     overrides: Sequence[str],
     untrained: bool,
+    task: str | None,
     device: str | None,
     format: str,
     quiet: bool,
@@ -52,9 +54,12 @@ def embed_run(
     check_device(device)
     if encoder is not None and (config is not None or overrides or untrained):
         raise InputError("--encoder takes an encoder as it is: leave out --config, --set and --untrained")
+    if task is not None and encoder is None:
+        raise InputError("--task needs --encoder: train an encoder with modulation first, then embed for its tasks")
     say = Log(quiet)
     settings = load_config(config, overrides, EncoderConfig)
     given = find_encoder(encoder) if encoder is not None else None
+    fingerprint = View.of(given, task).fingerprint if given else None
     data = GalleryData.open(dataset)
     if given is None:
         check_training(data, settings)
@@ -62,11 +67,12 @@ def embed_run(
         "command": "embed",
         "dataset": str(Path(dataset).resolve()),
         "settings": (given.config if given else settings).model_dump(mode="json"),
-        "encoder": given.fingerprint if given else None,
+        "encoder": fingerprint,
+        "task": task,
         "untrained": untrained,
     }
     run = GalleryRun.claim(out, record)
-    metrics, pictures = embed_into(run, data, settings, given, say, untrained=untrained, device=device)
+    metrics, pictures = embed_into(run, data, settings, given, say, untrained=untrained, task=task, device=device)
     run.finish(metrics, pictures, say, title=f"galleryrank: gallery embeddings of {data.schema.name}")
     if format == "json":
         print_json(metrics)
@@ -89,6 +95,7 @@ def embed_into(
     say: Log,
     *,
     untrained: bool = False,
+    task: str | None = None,
     device: str | None = None,
     draw_map: bool = True,
 ) -> tuple[dict[str, Any], list[Picture]]:
@@ -101,10 +108,11 @@ def embed_into(
     if given is None:
         run.hold_to(content_fingerprint(data, photos))
     encoder = given or _encoder(run, data, settings, photos, say, untrained, device)
-    embeddings = encoder.embed(data, photos=photos, progress=bar, device=device)
+    embeddings = encoder.embed(data, task=task, photos=photos, progress=bar, device=device)
     embeddings.write(run.path / VECTORS)
-    say(f"{len(embeddings):,} vectors of {embeddings.dim} numbers, fingerprint {encoder.fingerprint[:12]}")
-    filled = _fill_in(data, embeddings, run.path / VECTORS, untrained)
+    say(f"{len(embeddings):,} vectors of {embeddings.dim} numbers, fingerprint {embeddings.encoder[:12]}")
+    special = "untrained weights" if untrained else None if task is None else f"the one task {task!r}"
+    filled = _fill_in(data, embeddings, run.path / VECTORS, special)
     say(filled)
     trained = given is None and encoder.heads_trained
     metrics = embed_metrics(
@@ -123,7 +131,7 @@ def embed_into(
             "loss": "none (untrained)" if untrained else encoder.config.loss,
             "tasks": len(encoder.tasks.names),
             "seed": encoder.config.seed,
-            "fingerprint": encoder.fingerprint[:12],
+            "fingerprint": embeddings.encoder[:12],
         },
         notes=[filled],
     )
@@ -168,13 +176,16 @@ def content_fingerprint(data: GalleryData, photos: PhotoSource) -> str:
     return digest.hexdigest()
 
 
-def _fill_in(data: GalleryData, embeddings: Embeddings, written: Path, untrained: bool) -> str:
-    """Where dataset.toml names a table of vectors that is not there yet, this is it; what was done, in a sentence."""
+def _fill_in(data: GalleryData, embeddings: Embeddings, written: Path, special: str | None) -> str:
+    """Where dataset.toml names a table of vectors that is not there yet, this is it; what was done, in a sentence.
+
+    `special` says of what these are vectors if not of the encoder that was trained on the data.
+    """
     named, use = data.schema.vectors, f"use --vectors {written}"
     if named is None:
         return f"To rank with the vectors, name them in dataset.toml ([files] vectors = ...), or {use}."
-    if untrained:
-        return f"{named} was left as it is: vectors of untrained weights are never the data set's own; {use}."
+    if special is not None:
+        return f"{named} was left as it is: vectors of {special} are never the data set's own; {use}."
     try:
         if not named.exists():
             embeddings.write(named)

@@ -1,4 +1,5 @@
-"""Learning several tasks at once: tasks, masked losses, loss weighting, trunks, towers, the one training loop.
+"""Learning several tasks at once: tasks, masked losses, loss weighting, trunks, towers, the one training loop; whether
+the tasks get into each other's way (`interference`), and two remedies (`modulation`, `sharing`).
 
 >>> import torch
 >>> from multitask import Task, masked_losses
@@ -19,10 +20,15 @@ from multitask.config import TrainingConfig  # noqa: E402
 from multitask.cross import CrossNetwork  # noqa: E402
 from multitask.distributed import barrier, default_device, rank, world_size  # noqa: E402
 from multitask.history import Epoch, History  # noqa: E402
+from multitask.interference import InterferenceRecorder, conflict_index, update_compliance  # noqa: E402
 from multitask.losses import masked_losses  # noqa: E402
 from multitask.mmoe import MMoE  # noqa: E402
+from multitask.modulation import ModulatedBottom, Modulation  # noqa: E402
+from multitask.observers import Observer  # noqa: E402
 from multitask.ple import PLE  # noqa: E402
 from multitask.shared_bottom import SharedBottom  # noqa: E402
+from multitask.sharing import Branches, SelectiveSharing  # noqa: E402
+from multitask.task_losses import TaskLosses, combined  # noqa: E402
 from multitask.tasks import Task  # noqa: E402
 from multitask.towers import StackedTowers  # noqa: E402
 from multitask.training import fit  # noqa: E402
@@ -31,28 +37,38 @@ from multitask.weighting import Equal, Fixed, InverseVariance, LossWeighting, Un
 
 __all__ = [
     "PLE",
+    "Branches",
     "CheckpointError",
     "CrossNetwork",
     "Epoch",
     "Equal",
     "Fixed",
     "History",
+    "InterferenceRecorder",
     "InverseVariance",
     "LossWeighting",
     "MMoE",
+    "ModulatedBottom",
+    "Modulation",
+    "Observer",
+    "SelectiveSharing",
     "SharedBottom",
     "ShuffledBatches",
     "StackedTowers",
     "Task",
+    "TaskLosses",
     "TrainingConfig",
     "Uncertainty",
     "WeightAverage",
     "barrier",
+    "combined",
+    "conflict_index",
     "default_device",
     "fit",
     "make_trunk",
     "make_weighting",
     "masked_losses",
     "rank",
+    "update_compliance",
     "world_size",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -40,8 +40,8 @@ class WeightAverage:
             raise ValueError(f"`decay` must satisfy 0 <= decay < 1, got {decay}")
         if every < 1:
             raise ValueError(f"`every` must be at least 1, got {every}")
-        self.parameters = [parameter.detach() for parameter in parameters]
-        self.values = [parameter.clone() for parameter in self.parameters]
+        self.parameters = list(parameters)
+        self.values = [parameter.detach().clone() for parameter in parameters]
         self.decay, self.every, self.steps = decay, every, 0
 
     def step(self) -> None:
@@ -53,14 +53,22 @@ class WeightAverage:
         if self.steps == self.every:  # the first update forgets the start
             decay = 0.0
         if self.values:
-            torch._foreach_lerp_(self.values, self.parameters, 1 - decay)
+            with torch.no_grad():
+                torch._foreach_lerp_(self.values, self.parameters, 1 - decay)
 
+    @torch.no_grad()
     def swap(self) -> None:
         """Exchanges the live weights and the average, in place."""
         for live, average in zip(self.parameters, self.values, strict=True):
             kept = live.clone()
             live.copy_(average)
             average.copy_(kept)
+
+    def replace(self, parameter: Tensor, change: Callable[[Tensor], Tensor]) -> None:
+        """The average of `parameter` becomes `change(average)`; nothing if it is not averaged."""
+        for i, own in enumerate(self.parameters):
+            if own is parameter:
+                self.values[i] = change(self.values[i]).clone(memory_format=torch.contiguous_format)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class TrainingConfig(BaseModel):
@@ -21,9 +21,13 @@ class TrainingConfig(BaseModel):
 
     epochs: int = Field(default=20, ge=1, description="passes over the data at most")
     batch_size: int = Field(default=4096, ge=1, description="rows of a global batch, over all processes")
-    learning_rate: float = Field(default=1e-3, gt=0, description="step size of Adam after the warm-up")
-    optimizer: Literal["adam", "adamw"] = Field(
+    learning_rate: float = Field(default=1e-3, gt=0, description="step size after the warm-up")
+    optimizer: Literal["adam", "adamw", "sgd", "adagrad"] = Field(
         default="adam", description="adamw decouples the weight decay from the moments"
+    )
+    momentum: float = Field(default=0.0, ge=0, lt=1, description="share of the last step kept in the next; sgd only")
+    accumulator: float | None = Field(
+        default=None, ge=0, description="what adagrad's sums of squared gradients start from; None = 0.1; adagrad only"
     )
     weight_decay: float = Field(
         default=0.0, ge=0, description="of matrices; biases and single scales are never decayed"
@@ -54,3 +58,14 @@ class TrainingConfig(BaseModel):
         ge=1,
         description="steps between checkpoints inside an epoch; None = at the end of each epoch only",
     )
+
+    @model_validator(mode="after")
+    def _read_by_the_optimizer(self) -> TrainingConfig:
+        faults = []
+        if self.momentum and self.optimizer != "sgd":
+            faults.append(f'momentum is read with optimizer = "sgd" only: leave it out, got {self.momentum}')
+        if self.accumulator is not None and self.optimizer != "adagrad":
+            faults.append(f'accumulator is read with optimizer = "adagrad" only: leave it out, got {self.accumulator}')
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self

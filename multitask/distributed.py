@@ -5,13 +5,14 @@ from __future__ import annotations
 import atexit
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import load, save
 from torch import Tensor
 
 # The others may wait long for the first process, which validates and saves alone; a dead one is noticed at once anyway.
@@ -110,6 +111,22 @@ def gather_to_all(tensor: Tensor) -> Tensor:
     parts = [torch.empty_like(tensor) for _ in range(world_size())]
     dist.all_gather(parts, tensor)
     return torch.stack(parts)
+
+
+def gather_tensors(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Every rank's named tensors on every rank, in the ranks' order, on the CPU; names and shapes may differ.
+
+    >>> gather_tensors({"sums": torch.ones(2)})
+    [{'sums': tensor([1., 1.])}]
+    """
+    own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    if world_size() == 1:
+        return [own]
+    data = torch.frombuffer(bytearray(save(own)), dtype=torch.uint8)
+    lengths = gather_to_all(torch.tensor(len(data))).tolist()
+    padded = torch.zeros(max(lengths), dtype=torch.uint8)
+    padded[: len(data)] = data
+    return [load(row[:n].numpy().tobytes()) for row, n in zip(gather_to_all(padded), lengths, strict=True)]
 
 
 class GradientAverage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from multitask.averaging import WeightAverage
 from multitask.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from multitask.config import TrainingConfig
 from multitask.history import History
+from multitask.observers import Observer
 
-_STEPS, _PROCESSES = "steps per epoch", "processes"
+_STEPS, _PROCESSES, _OBSERVERS = "steps per epoch", "processes", "observers"
 
 
 @dataclass
@@ -41,6 +42,39 @@ class TrainingState:
     average: WeightAverage
     position: Position
     best: dict[str, Tensor] = field(default_factory=dict)
+    observers: Sequence[Observer] = ()
+
+    @torch.no_grad()
+    def replace(self, parameter: nn.Parameter, change: Callable[[Tensor], Tensor]) -> None:
+        """Changes a parameter, with its shape if need be, and all that the run remembers of it.
+
+        The parameter's data, every moment of the optimiser that has its shape, and its averaged weights each become
+        `change` of themselves; the gradient is dropped. `parameter` stays the same object. `best` is not changed: it
+        is loaded at the end of the run as it was when it was the best, so a module whose parameters are replaced by
+        ones of another shape must resize them in `_load_from_state_dict`.
+
+        Args:
+            parameter: one of the model's.
+            change: for instance `lambda x: x[kept]` for a stack of which some are kept. It must give the same shape
+                for all, and must not write into what it is given.
+
+        >>> model = nn.Linear(1, 3, bias=False)
+        >>> optimizer = torch.optim.Adam(model.parameters())
+        >>> model(torch.ones(1)).sum().backward()
+        >>> optimizer.step()
+        >>> state = TrainingState(model, optimizer, WeightAverage([model.weight], 0.9), Position())
+        >>> state.replace(model.weight, lambda x: x[:2])
+        >>> model.weight.shape, optimizer.state[model.weight]["exp_avg"].shape, state.average.values[0].shape
+        (torch.Size([2, 1]), torch.Size([2, 1]), torch.Size([2, 1]))
+        """
+        shape = parameter.shape
+        moments = self.optimizer.state.get(parameter, {})  # .get: looking it up would make an empty state
+        for name, value in moments.items():
+            if name != "step" and isinstance(value, Tensor) and value.shape == shape:
+                moments[name] = _changed(value, change)
+        self.average.replace(parameter, change)
+        parameter.grad = None
+        parameter.data = _changed(parameter.detach(), change)
 
     def save(self, folder: Path, config: TrainingConfig, steps: int, device: torch.device) -> None:
         """Writes the checkpoint from rank 0; every rank must call it, as each has its own random state."""
@@ -49,6 +83,7 @@ class TrainingState:
             generators["cuda"] = torch.cuda.get_rng_state(device)
         random = {name: distributed.gather_to_all(state) for name, state in generators.items()}
         sums = distributed.gather_to_all(torch.tensor(self.position.loss_sum, dtype=torch.float64))
+        watched = [distributed.gather_tensors(observer.tensors()) for observer in self.observers]
         if distributed.rank() != 0:
             return
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
@@ -56,9 +91,12 @@ class TrainingState:
         tensors |= {f"average.{i}": tensor for i, tensor in enumerate(self.average.values)}
         for i, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+        for i, ranks in enumerate(watched):
+            for rank, held in enumerate(ranks):
+                tensors |= {f"observer.{i}.{rank}.{name}": tensor for name, tensor in held.items()}
         tensors |= {f"random.{name}": state for name, state in random.items()}
         position = asdict(self.position) | {"loss_sum": sums.tolist(), "average_steps": self.average.steps}
-        write_checkpoint(folder, tensors, {"run": _signature(config, steps), "position": position})
+        write_checkpoint(folder, tensors, {"run": self._signature(config, steps), "position": position})
 
     def restore(self, folder: Path, config: TrainingConfig, steps: int, device: torch.device) -> bool:
         """Puts the checkpoint in `folder` back; False if there is none.
@@ -70,7 +108,13 @@ class TrainingState:
         if found is None:
             return False
         tensors, state = found
-        _refuse_other_run(folder, state["run"], _signature(config, steps))
+        _refuse_other_run(folder, state["run"], self._signature(config, steps))
+        position = dict(state["position"])
+        self.average.steps = position.pop("average_steps")
+        position["loss_sum"] = position["loss_sum"][distributed.rank()]
+        self.position = Position(**{**position, "history": History.from_dict(position["history"])})
+        for i, observer in enumerate(self.observers):
+            observer.load_tensors(_part(tensors, f"observer.{i}.{distributed.rank()}."), self)
         own = self.model.state_dict()
         _refuse_other_model(folder, own, _part(tensors, "model."))
         # Copied into memory that torch allocated: a product's last bits can depend on where its operands lie.
@@ -86,22 +130,30 @@ class TrainingState:
             moments.setdefault(int(number), {})[name] = tensor.clone()
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        position = dict(state["position"])
-        self.average.steps = position.pop("average_steps")
-        position["loss_sum"] = position["loss_sum"][distributed.rank()]
-        self.position = Position(**{**position, "history": History.from_dict(position["history"])})
+        for parameter, held in self.optimizer.state.items():
+            for name, value in held.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    # Fused kernels walk parameter and moment in memory order: a channels-last weight needs such a moment.
+                    held[name] = torch.empty_like(parameter).copy_(value)
         # Copied: torch reads a row's state from the start of the memory it lies in.
         torch.set_rng_state(tensors["random.cpu"][distributed.rank()].clone())
         if device.type == "cuda" and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"][distributed.rank()].clone(), device)
         return True
 
+    def _signature(self, config: TrainingConfig, steps: int) -> dict[str, Any]:
+        watching = [type(observer).__name__ for observer in self.observers]
+        return config.model_dump() | {_STEPS: steps, _PROCESSES: distributed.world_size(), _OBSERVERS: watching}
 
-def _signature(config: TrainingConfig, steps: int) -> dict[str, Any]:
-    return config.model_dump() | {_STEPS: steps, _PROCESSES: distributed.world_size()}
+
+def _changed(tensor: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    # A copy: a view would keep the old memory, and a product's last bits can depend on where its operands lie.
+    return change(tensor).clone(memory_format=torch.contiguous_format)
 
 
 def _refuse_other_run(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    # A checkpoint of a version that knew less: what it does not name had today's default.
+    there = {**TrainingConfig().model_dump(), _OBSERVERS: [], **there}
     names = [*here, *(name for name in there if name not in here)]
     differing = {n: f"{n} {there.get(n)!r} there, {here.get(n)!r} here" for n in names if there.get(n) != here.get(n)}
     if not differing:

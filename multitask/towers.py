@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,8 @@ class StackedTowers(nn.Module):
     >>> towers(torch.zeros(5, 2, 6)).shape
     torch.Size([5, 5])
     """
+
+    task_specific: ClassVar[bool] = True  # none of these parameters is shared by all tasks
 
     def __init__(
         self,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -16,7 +15,9 @@ from multitask.averaging import WeightAverage
 from multitask.config import TrainingConfig
 from multitask.history import Epoch, History
 from multitask.interrupt import Interrupt
+from multitask.loss_window import WINDOW_STEPS, LossWindow
 from multitask.malloc import keep_freed_memory
+from multitask.observers import Observer
 from multitask.optimizers import make_optimizer, rate_factor, set_learning_rate
 from multitask.precision import autocast
 from multitask.progress import Event, Reporter, reporter
@@ -24,9 +25,6 @@ from multitask.resume import Position, TrainingState
 
 Batch = TypeVar("Batch")
 Batch_co = TypeVar("Batch_co", covariant=True)
-
-# Losses stay on the device and are read together: reading one waits for the device to catch up.
-_WINDOW_STEPS, _WINDOW_SECONDS = 50, 0.5
 
 
 class Batches(Protocol[Batch_co]):
@@ -48,14 +46,15 @@ def fit(
     config: TrainingConfig | None = None,
     *,
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    observers: Sequence[Observer] = (),
     checkpoint: Path | None = None,
     progress: bool | Reporter | None = None,
     device: torch.device | str | None = None,
 ) -> History:
     """Trains `model` in place and leaves the best epoch's weights in it, in evaluation mode.
 
-    Adam(W) on `loss`; after each epoch the averaged weights (`WeightAverage`) are validated, and the run stops when
-    `config.monitor` has not improved for `config.patience` epochs. The loop knows no metric: `validate` names them.
+    After each epoch the averaged weights (`WeightAverage`) are validated, and the run stops when `config.monitor` has
+    not improved for `config.patience` epochs. The loop knows no metric: `validate` names them.
 
     Resuming: with `checkpoint`, the run's whole state is written after each epoch (and every `checkpoint_steps`), and
     a run that finds its own checkpoint there goes on from it, to the same bits as if it had never stopped (CPU, same
@@ -73,6 +72,7 @@ def fit(
         config: settings; None = the defaults.
         validate: `(model) -> {metric: value}`, called in evaluation mode without gradients, on rank 0. None = all
             epochs are run and the last (averaged) weights kept.
+        observers: called in this order after each epoch's validation; may change the model (`TrainingState.replace`).
         checkpoint: a folder for the checkpoint.
         progress: True = a bar on stderr, None = a bar if stderr is a terminal, False = silence, or a callable that
             gets `Event`s.
@@ -108,7 +108,7 @@ def fit(
     quiet = progress if distributed.rank() == 0 else False
     with torch.random.fork_rng(devices), Interrupt() as interrupt, reporter(quiet) as report:
         torch.manual_seed((config.seed + distributed.rank()) % 2**63)
-        run = _Run(model, loss, batches, config, validate, checkpoint, target, interrupt, report)
+        run = _Run(model, loss, batches, config, validate, observers, checkpoint, target, interrupt, report)
         while not run.state.position.finished:
             run.train_epoch()
             run.end_epoch()
@@ -125,6 +125,7 @@ class _Run:
         batches: Batches[Any],
         config: TrainingConfig,
         validate: Callable[[nn.Module], Mapping[str, float]] | None,
+        observers: Sequence[Observer],
         checkpoint: Path | None,
         device: torch.device,
         interrupt: Interrupt,
@@ -140,27 +141,28 @@ class _Run:
         optimizer = make_optimizer(model, config)
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         average = WeightAverage(self.parameters if config.ema_decay else [], config.ema_decay, config.ema_every)
-        self.state = TrainingState(model, optimizer, average, Position())
+        self.state = TrainingState(model, optimizer, average, Position(), observers=observers)
         if checkpoint is not None:
             self.state.restore(checkpoint, config, self.steps, device)
         self.constant_rate = config.schedule == "constant" and config.warmup_steps == 0
-        several = distributed.world_size() > 1
-        self.average_gradients = distributed.GradientAverage(self.parameters, device) if several else None
-        self.losses = torch.zeros(_WINDOW_STEPS, device=device)
-        self.pending = 0  # losses in the window that were not read yet
-        self.marked = 0.0  # when the window was read last, seconds
+        for observer in observers:
+            observer.before_training(self.state)
+        self.average_gradients = self._gradient_average()
+        self.losses = LossWindow(device)
+
+    def _gradient_average(self) -> distributed.GradientAverage | None:
+        return distributed.GradientAverage(self.parameters, self.device) if distributed.world_size() > 1 else None
 
     def train_epoch(self) -> None:
         """The rest of the current epoch, from the position on."""
         position, every = self.state.position, self.config.checkpoint_steps
         self.model.train()
-        self.marked = time.perf_counter()
+        self.losses.start()
         for batch in self.batches.epoch(position.epoch, position.step):
             stop = self._step(batch)
             position.step += 1
             due = every is not None and position.step % every == 0 and position.step < self.steps
-            late = time.perf_counter() - self.marked > _WINDOW_SECONDS
-            if stop or due or late or self.pending == _WINDOW_STEPS:
+            if stop or due or self.losses.due:
                 self._read_losses()
             if stop or due:
                 self._save()
@@ -185,14 +187,13 @@ class _Run:
         if self.average_gradients is not None:
             flag = self.average_gradients(stop)
             # On CUDA reading the flag waits for the device, so it is read as rarely as the losses.
-            readable = self.device.type == "cpu" or (position.step + 1) % _WINDOW_STEPS == 0
+            readable = self.device.type == "cpu" or (position.step + 1) % WINDOW_STEPS == 0
             stop = readable and bool(flag > 0)
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
         optimizer.step()
         self.state.average.step()
-        self.losses[self.pending] = value.detach()
-        self.pending += 1
+        self.losses.add(value)
         return stop
 
     def _rate_factor(self) -> float:
@@ -202,15 +203,12 @@ class _Run:
     def _read_losses(self) -> None:
         """Adds the window to the epoch's sum, in the steps' order, and reports."""
         position = self.state.position
-        values, first = self.losses[: self.pending].tolist(), position.step - self.pending
-        self.pending = 0
-        for number, value in enumerate(values, start=first + 1):
+        values, seconds = self.losses.read()
+        for number, value in enumerate(values, start=position.step - len(values) + 1):
             if not isfinite(value):
                 raise self._diverged("the training loss", value, number)
             position.loss_sum += value
-        now = time.perf_counter()
-        position.seconds += now - self.marked
-        self.marked = now
+        position.seconds += seconds
         self.report(self._event(None))
 
     def _diverged(self, what: str, value: float | str, step: int, more: str = "") -> FloatingPointError:
@@ -254,6 +252,10 @@ class _Run:
             position.stale_epochs = 0 if better else position.stale_epochs + 1
             history.stopped_early = not last and position.stale_epochs >= config.patience
         position.finished = last or history.stopped_early
+        for observer in self.state.observers:
+            observer.after_epoch(self.state)
+        if self.state.observers:
+            self.average_gradients = self._gradient_average()  # it holds the parameters' sizes
         position.epoch, position.step, position.loss_sum, position.seconds = position.epoch + 1, 0, 0.0, 0.0
         self._save()
         if self.interrupt.requested and (self.average_gradients is None or position.finished):

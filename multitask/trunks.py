@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from multitask.cross import CrossNetwork
 from multitask.input_linear import joined
 from multitask.mmoe import MMoE
+from multitask.modulation.modulated_bottom import ModulatedBottom
 from multitask.ple import PLE
 from multitask.shared_bottom import SharedBottom
 
@@ -47,6 +48,7 @@ def make_trunk(
     n_specific: int = 1,
     n_levels: int = 2,
     cross_layers: int = 0,
+    modulation: bool = False,
 ) -> Trunk | CrossedTrunk:
     """The trunk called `name`; each maps `(B, D)` to `(B, T, out_features)`.
 
@@ -63,6 +65,8 @@ def make_trunk(
         n_specific: experts of each task per level (ple).
         n_levels: levels of experts (ple); at most the number of layers.
         cross_layers: cross layers in front; 0 = none.
+        modulation: every task scales the shared layers' channels by masks of its own (`ModulatedBottom`); for
+            "shared_bottom" with at least one layer.
 
     Raises:
         ValueError: naming the argument at fault.
@@ -83,8 +87,13 @@ def make_trunk(
         raise ValueError(f"`dropout` must satisfy 0 <= dropout < 1, got {dropout}")
     if cross_layers < 0:
         raise ValueError(f"`cross_layers` must not be negative, got {cross_layers}")
+    if modulation and (name != "shared_bottom" or not hidden):
+        found = f"{name!r} with `hidden` {tuple(hidden)}"
+        raise ValueError(f"`modulation` must be False except for 'shared_bottom' with a layer to scale, got {found}")
     trunk: Trunk
-    if name == "shared_bottom":
+    if modulation:
+        trunk = ModulatedBottom(in_features, n_tasks, hidden, dropout)
+    elif name == "shared_bottom":
         trunk = SharedBottom(in_features, n_tasks, hidden, dropout)
     elif name == "mmoe":
         trunk = MMoE(in_features, n_tasks, hidden, dropout, n_experts)

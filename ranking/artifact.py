@@ -31,6 +31,7 @@ from features.artifact import (
     read_tensors,
     write_json,
 )
+from multitask.heads import groups_of
 from ranking.boosted import BoostedScorer
 from ranking.calibration import Calibration
 from ranking.card import model_card
@@ -43,8 +44,9 @@ from ranking.segments import segment_values
 from ranking.utility import Utility
 from ranking.vectors import describe_vectors
 
-FORMAT = 3  # 1 had no `vector_scale` and one tree column less for a query; 2 had no `refit_by`
-READ = (2, FORMAT)  # a format 2 is a format 3 without segments
+# 1 had no `vector_scale` and one tree column less for a query; 2 had no `refit_by`; 3 had no modulation and no sharing
+FORMAT = 4
+READ = (2, 3, FORMAT)  # what these do not have is off by default
 TENSORS = "model.safetensors"
 DOCUMENTS = (TENSORS, "config.json", "encoders.json", "calibration.json", "utility.json", "metrics.json", "README.md")
 NETWORK, ENCODERS = "network.", "encoders."
@@ -70,6 +72,7 @@ def save_ranker(ranker: Ranker, directory: Path) -> Path:
             "config.json": {
                 "format": FORMAT,
                 "heads": list(ranker.heads),
+                "group_of": _group_of(ranker.scorer),
                 "config": ranker.config.model_dump(mode="json"),
                 "schema": ranker.schema.to_dict(),
                 "embedding": describe_vectors(ranker.encoders.vectors),
@@ -100,7 +103,8 @@ def load_ranker(directory: Path, device: str) -> Ranker:
     encoders = Encoders.from_state(read_json(directory / "encoders.json"), arrays)
     scorer: Scorer
     if config.model == "network":
-        scorer = _network_scorer(directory, encoders, config, len(_nodes(tree)), device)
+        group_of = config_json.get("group_of")
+        scorer = _network_scorer(directory, encoders, config, len(_nodes(tree)), group_of, device)
     else:
         import lightgbm
 
@@ -138,7 +142,9 @@ def _format(directory: Path) -> int:
     manifest = content if isinstance(content := read_json(path), dict) else {}
     found = manifest.get("format")
     if found not in READ and "kind" not in manifest:  # another kind of directory counts its formats by itself
-        raise InputError(Fault(f"this version reads formats {' and '.join(map(str, READ))} only", path, value=found))
+        *most, last = READ
+        known = f"{', '.join(map(str, most))} and {last}"
+        raise InputError(Fault(f"this version reads formats {known} only", path, value=found))
     return found if found in READ else FORMAT
 
 
@@ -153,15 +159,27 @@ def _calibration(path: Path, tree: HeadTree | None, encoders: Encoders, by: str 
         raise InputError(Fault(f"does not hold the refits of this model: {error}", path)) from error
 
 
+def _group_of(scorer: Scorer) -> list[int] | None:
+    """The group of each node whose hidden layers may be shared; None without `sharing`."""
+    return groups_of(scorer.network.towers) if isinstance(scorer, NetworkScorer) else None
+
+
 def _network_scorer(
-    directory: Path, encoders: Encoders, config: RankerConfig, n_nodes: int, device: str
+    directory: Path, encoders: Encoders, config: RankerConfig, n_nodes: int, group_of: list[int] | None, device: str
 ) -> NetworkScorer:
     """The network of a configuration, filled once every tensor is known to fit."""
     vectors = item_vectors(encoders)
     with torch.device("meta"):  # names, shapes and types without memory
-        network = RankingNetwork(encoders, config.network, n_nodes, vectors)
+        try:
+            network = RankingNetwork(encoders, config.network, n_nodes, vectors, group_of)
+        except (ValueError, TypeError) as error:
+            message = f"does not hold the groups of this model's heads: {error}"
+            raise InputError(Fault(message, directory / "config.json", value=group_of)) from error
     check_tensors(directory / TENSORS, {NETWORK + k: v for k, v in network.state_dict().items()}, NETWORK)
     tensors = {k: aligned(v) for k, v in read_tensors(directory / TENSORS, NETWORK).items()}
     network.load_state_dict(tensors, assign=True)
+    if groups_of(network.towers) != group_of:
+        message = f"must hold the groups {group_of} of config.json, got {groups_of(network.towers)}"
+        raise InputError(Fault(message, directory / TENSORS))
     network.vectors = vectors
     return NetworkScorer(network.to(device))

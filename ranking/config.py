@@ -28,6 +28,10 @@ class NetworkConfig(_Section):
     trunk: Literal["shared_bottom", "mmoe", "ple"] = "shared_bottom"
     hidden: tuple[PositiveInt, ...] = (128, 64)
     tower_hidden: int = Field(0, ge=0, description="width of each head's own hidden layer, 0: none")
+    modulation: bool = Field(False, description="each head scales the channels of the shared layers by its own masks")
+    sharing: Literal["none", "similarity", "dissimilarity", "variance", "random"] = Field(
+        "none", description="heads found to belong together while training share their own hidden layer"
+    )
     experts: PositiveInt = Field(4, description="experts of mmoe, shared experts of ple")
     cross_layers: int = Field(0, ge=0, description="DCN-v2 layers in front of the trunk")
     vector_norm: float = Field(
@@ -35,6 +39,22 @@ class NetworkConfig(_Section):
     )
     dropout: float = Field(0.2, ge=0.0, lt=1.0)
     embedding_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> NetworkConfig:
+        faults = []
+        if self.modulation and self.trunk != "shared_bottom":
+            faults.append(
+                f'modulation scales layers that all heads share: trunk = "shared_bottom", got "{self.trunk}", whose '
+                "gates already give each head features of its own"
+            )
+        if self.modulation and not self.hidden:
+            faults.append("modulation needs a shared layer to scale: give `hidden` at least one width")
+        if self.sharing != "none" and not self.tower_hidden:
+            faults.append("sharing is of the heads' own hidden layers: give tower_hidden a width above 0")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
 
 
 class TreesConfig(_Section):

@@ -260,7 +260,16 @@ def _fit_scorer(
     if config.model == "lightgbm":
         return fit_boosters(encoders, rows, held_out, nodes, config, log)
     return fit_network(
-        encoders, rows, nodes, config, held_out.inputs, loss, checkpoint=checkpoint, progress=progress, device=device
+        encoders,
+        rows,
+        nodes,
+        config,
+        held_out.inputs,
+        loss,
+        checkpoint=checkpoint,
+        progress=progress,
+        device=device,
+        log=log,
     )
 
 

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from features import Encoders, Inputs
-from multitask import StackedTowers, make_trunk
+from multitask import make_trunk
+from multitask.heads import make_heads
 from ranking.config import NetworkConfig
 
 ALIGNMENT = 64  # bytes; torch allocates on such boundaries
@@ -61,6 +62,9 @@ class RankingNetwork(nn.Module):
     sqrt(D) at D = 64 (3 worlds) and .014-.02 at D = 512 (2 worlds), where sqrt(D) is worse than no vectors at all. On
     items known from training it makes no difference.
 
+    With `config.sharing` the heads' hidden layers are branches that training may merge; `group_of` `(n_nodes,)` are the
+    groups of a network whose weights will be loaded.
+
     With a query, the query item's vector stands behind the candidate's, and their cosine among the numbers; it is 0
     where either is missing, which is what it is on average between unrelated items.
     """
@@ -68,7 +72,14 @@ class RankingNetwork(nn.Module):
     vectors: Tensor | None
     vector_scale: Tensor | None
 
-    def __init__(self, encoders: Encoders, config: NetworkConfig, n_nodes: int, vectors: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        encoders: Encoders,
+        config: NetworkConfig,
+        n_nodes: int,
+        vectors: Tensor | None = None,
+        group_of: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         d = config.embedding_dim
@@ -89,8 +100,15 @@ class RankingNetwork(nn.Module):
             dropout=config.dropout,
             n_experts=config.experts,
             cross_layers=config.cross_layers,
+            modulation=config.modulation,
         )
-        self.towers = StackedTowers(n_nodes, self.trunk.out_features, config.tower_hidden, [1] * n_nodes)
+        self.towers = make_heads(
+            self.trunk.out_features,
+            config.tower_hidden,
+            [1] * n_nodes,
+            branches=config.sharing != "none",
+            group_of=group_of,
+        )
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         # Small at first: an id says little until it has been seen often.
         nn.init.normal_(self.embedding.weight, std=0.05)

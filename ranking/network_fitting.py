@@ -12,6 +12,11 @@ from torch import Tensor, nn
 
 from features import Encoders, Inputs
 from multitask import ShuffledBatches, Task, default_device, fit, make_weighting, masked_losses
+from multitask.base_losses import base_losses, watch_relative
+from multitask.sharing.branches import Branches
+from multitask.sharing.record import groups_text, sharing_record
+from multitask.sharing.selective_sharing import SelectiveSharing
+from multitask.task_losses import TaskLosses
 from ranking.config import RankerConfig
 from ranking.network import RankingNetwork, item_vectors
 from ranking.scorer import NetworkScorer
@@ -53,8 +58,11 @@ def fit_network(
     checkpoint: Path | None,
     progress: bool | None,
     device: str | None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> tuple[NetworkScorer, dict[str, Any]]:
     """Train until the validation loss stops falling; returns the best epoch's (averaged) network and the history.
+
+    With `config.network.sharing` the history has "sharing" too: the groups of heads and how they came about.
 
     `validation_loss` maps the node logits (N, K) of the `validation` rows to the number that training stops on.
     """
@@ -71,8 +79,17 @@ def fit_network(
     weights = [config.task_weights.get(node, 1.0) for node in nodes] if config.task_weighting == "fixed" else None
     weighting = make_weighting(config.task_weighting, tasks, weights).to(where)
 
+    def node_losses(model: nn.Module, batch: TrainingRows) -> tuple[Tensor, Tensor]:
+        return masked_losses(tasks, model(batch.inputs), batch.labels, batch.weights)
+
+    sharing: SelectiveSharing | None = None
+    losses_of: TaskLosses[TrainingRows] = node_losses
+    if isinstance(network.towers, Branches):
+        sharing = SelectiveSharing(network.towers, nodes, directive=config.network.sharing, seed=config.training.seed)
+        losses_of = watch_relative(sharing.watch, node_losses, base_losses(tasks, network.towers.output_bias))
+
     def loss(model: nn.Module, batch: TrainingRows) -> Tensor:
-        losses, counts = masked_losses(tasks, model(batch.inputs), batch.labels, batch.weights)
+        losses, counts = losses_of(model, batch)
         total: Tensor = weighting(losses * share, counts)
         return total
 
@@ -91,5 +108,10 @@ def fit_network(
         checkpoint=checkpoint,
         progress=progress,
         device=where,
+        observers=[] if sharing is None else [sharing],
     )
-    return NetworkScorer(network.to("cpu")), history.to_dict()
+    found = history.to_dict()
+    if sharing is not None:
+        found["sharing"] = sharing_record(sharing)
+        log(f"hidden layers of the heads: {groups_text(found['sharing']['groups'])}")
+    return NetworkScorer(network.to("cpu")), found

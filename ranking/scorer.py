@@ -12,6 +12,7 @@ from torch import Tensor
 
 from features import Encoders, Inputs
 from multitask import SharedBottom
+from multitask.sharing.branches import Branches
 from ranking.network import RankingNetwork, item_vectors
 
 SCORING_ROWS = 2048  # rows per forward pass; measured best of 1,024 to 16,384: the activations stay in the cache
@@ -87,8 +88,9 @@ class _DensePart:
         if not isinstance(network.trunk, SharedBottom):
             return  # experts and cross layers mix precisions: they are left to autocast
         self.shared, self.towers = copy.deepcopy(network.trunk).to(dtype), copy.deepcopy(network.towers)
-        if self.towers.first is not None:
-            self.towers.first.to(dtype)  # the last layer of the towers stays in float32
+        hidden = self.towers.layers if isinstance(self.towers, Branches) else self.towers.first
+        if hidden is not None:
+            hidden.to(dtype)  # the last layer of the towers stays in float32
         self.item_table: Tensor | None = None  # (V + 1, H) projections of the item vectors, bias included
         self.query_table: Tensor | None = None  # (V + 1, H) projections of the same vectors as those of a query item
         first = network.trunk.first_linear

@@ -90,11 +90,25 @@ class Backbone(nn.Module):
         layers = [parts.front, parts.back]
         frozen = {"all": 0, "last_block": 1, "none": 2}[train]
         self.prefix = Frozen(nn.Sequential(Normalise(parts.preprocessing), *layers[:frozen]))
-        self.suffix = nn.Sequential(*layers[frozen:])
+        self.suffix: nn.Sequential = nn.Sequential(*layers[frozen:])
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels `(n, 3, S, S)`, uint8 or float in 0..255, to `(n, width)` float32."""
         features: Tensor = self.suffix(self.prefix(pixels))
+        return features
+
+    def before_last(self, pixels: Tensor) -> Tensor:
+        """Pixels to what the last stage takes: maps `(n, C, H, W)`, or tokens `(n, L, C)` of a transformer."""
+        return self.stored_before_last(self.prefix(pixels))
+
+    def stored_before_last(self, stored: Tensor) -> Tensor:
+        """As `before_last`, from the prefix's output."""
+        maps: Tensor = self.suffix[:-1](stored)
+        return maps
+
+    def last(self, maps: Tensor) -> Tensor:
+        """The last stage: what `before_last` gives to `(n, width)` float32."""
+        features: Tensor = self.suffix[-1](maps)
         return features
 
 
@@ -105,6 +119,7 @@ def make_backbone(
     pretrained: bool = False,
     size: int | None = None,
     train: Train = "all",
+    cut: bool = False,
 ) -> Backbone:
     """The image encoder `name`.
 
@@ -123,6 +138,8 @@ def make_backbone(
     train : "all", "last_block" or "none"
         What trains. "last_block": the last stage, or the last block of a transformer, with the layers behind it; VGG's
         block 5, [Booking] section 3.2.
+    cut : bool
+        Cut networks of timm before their last stage also where all of it trains: modulation acts there.
 
     Raises
     ------
@@ -142,7 +159,7 @@ def make_backbone(
     else:
         from features.gallery.timm_backbones import timm_network
 
-        parts = timm_network(name, weights, pretrained=pretrained, size=size, split=train == "last_block")
+        parts = timm_network(name, weights, pretrained=pretrained, size=size, split=cut or train == "last_block")
     if size is not None:
         own = parts.preprocessing
         parts = parts._replace(preprocessing=Preprocessing(size, own.mean, own.std))

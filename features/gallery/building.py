@@ -13,6 +13,7 @@ from torch import Tensor
 
 from features.gallery.backbones import make_backbone
 from features.gallery.config import EncoderConfig
+from features.gallery.modulated_network import ModulatedGalleryNetwork
 from features.gallery.network import GalleryNetwork
 from features.gallery.tasks import GalleryTasks
 from multitask import Task
@@ -20,13 +21,23 @@ from multitask import Task
 HEADS = "heads."
 
 
-def build_network(config: EncoderConfig, tasks: GalleryTasks, *, load_weights: bool = True) -> GalleryNetwork:
+def build_network(
+    config: EncoderConfig, tasks: GalleryTasks, *, load_weights: bool = True, group_of: Sequence[int] | None = None
+) -> GalleryNetwork:
     """The encoder's network: for `tasks`, initialised by `config.seed`, its heads at the base rates; `make_network`."""
-    return make_network(config, tasks.tasks, tasks.base_bias(), seed=config.seed, load_weights=load_weights)
+    return make_network(
+        config, tasks.tasks, tasks.base_bias(), seed=config.seed, load_weights=load_weights, group_of=group_of
+    )
 
 
 def make_network(
-    config: EncoderConfig, tasks: Sequence[Task], bias: Tensor, *, seed: int, load_weights: bool = True
+    config: EncoderConfig,
+    tasks: Sequence[Task],
+    bias: Tensor,
+    *,
+    seed: int,
+    load_weights: bool = True,
+    group_of: Sequence[int] | None = None,
 ) -> GalleryNetwork:
     """The network that `config` describes, with a head for each of `tasks`.
 
@@ -40,6 +51,8 @@ def make_network(
         Of the random weights.
     load_weights : bool
         Start from the pretrained weights that `config` names; False where the weights come from elsewhere.
+    group_of : sequence of int `(T,)`, optional
+        With `config.sharing`: groups that the heads were merged to, where their weights come from elsewhere.
 
     Raises
     ------
@@ -48,23 +61,27 @@ def make_network(
     """
     with torch.random.fork_rng(devices=[]):  # the caller's own random state stays as it was
         torch.manual_seed(seed)
-        return GalleryNetwork(
-            make_backbone(
-                config.backbone,
-                weights=config.weights if load_weights else None,
-                pretrained=config.pretrained and load_weights,
-                size=config.photo_size,
-                train=config.train,
-            ),
-            embed_dim=config.embed_dim,
-            pooling=config.pooling,
-            cover=config.cover,
-            root=config.root,
-            mirror=config.mirror,
-            tasks=tasks,
-            head_hidden=config.head_hidden,
-            bias=bias,
+        backbone = make_backbone(
+            config.backbone,
+            weights=config.weights if load_weights else None,
+            pretrained=config.pretrained and load_weights,
+            size=config.photo_size,
+            train=config.train,
+            cut=config.modulation,
         )
+        settings: dict[str, Any] = {
+            "embed_dim": config.embed_dim,
+            "pooling": config.pooling,
+            "cover": config.cover,
+            "root": config.root,
+            "mirror": config.mirror,
+            "tasks": tasks,
+            "head_hidden": config.head_hidden,
+            "bias": bias,
+        }
+        if config.modulation:
+            return ModulatedGalleryNetwork(backbone, tasks_at_once=config.modulation_tasks, **settings)
+        return GalleryNetwork(backbone, branches=config.sharing != "none", group_of=group_of, **settings)
 
 
 def photo_size(config: EncoderConfig) -> int:

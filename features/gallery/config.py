@@ -60,6 +60,11 @@ class EncoderConfig(_Section):
     root: bool = Field(False, description="signed square root of a photo's features: evens out a few large ones")
     mirror: bool = Field(False, description="embed the mean of each photo and its mirror image")
     head_hidden: int = Field(320, ge=0, description="hidden units of each task's head, 0: a linear head")
+    modulation: bool = Field(False, description="each task scales the channels before the last stage, and the vector")
+    modulation_tasks: PositiveInt = Field(8, description="tasks of a training step with modulation, drawn at random")
+    sharing: Literal["none", "similarity", "dissimilarity", "variance", "random"] = Field(
+        "none", description="tasks found to belong together while training share their head's hidden layer"
+    )
     loss: Literal["pseudo_uniform", "kendall", "triplet"] = "pseudo_uniform"
     mining: Mining = Field("random", description='which triplets loss = "triplet" learns from')
     margin: float = Field(0.2, gt=0.0, le=2.0, description="of the triplet loss")
@@ -107,20 +112,38 @@ class EncoderConfig(_Section):
         fixed = self.train == "none" and self.embed_dim is None and self.pooling in ("mean", "max", "mean_max_std")
         if self.loss == "triplet" and fixed:
             faults.append('loss = "triplet" has nothing to train: train = "none" without embed_dim or learned pooling')
+        faults += self._many_tasks()
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
+    def _many_tasks(self) -> list[str]:
+        """What is wrong with modulation and sharing."""
+        faults = []
+        if self.modulation and self.train == "none":
+            faults.append('modulation needs a last stage that trains behind it: train = "all" or "last_block"')
+        if self.sharing != "none" and self.loss != "triplet" and not self.head_hidden:
+            faults.append("sharing is of the heads' hidden layers: give head_hidden a width above 0")
+        if self.sharing != "none" and self.modulation:
+            faults.append(
+                "sharing compares what all tasks do to the same galleries, and with modulation a step evaluates "
+                "modulation_tasks of them only: leave one of the two out"
+            )
+        return faults
+
     def with_loss(self, loss: str) -> EncoderConfig:
         """The same with another loss, without the options that only the present one reads."""
         values = self.model_dump()
-        for name in ("mining", "margin", "head_hidden") if "triplet" in (loss, self.loss) and loss != self.loss else ():
-            del values[name]
+        if "triplet" in (loss, self.loss) and loss != self.loss:
+            for name in ("mining", "margin", "head_hidden", "modulation", "modulation_tasks", "sharing"):
+                del values[name]
         return type(self).model_validate(values | {"loss": loss})
 
     def _unread(self) -> list[tuple[str, str]]:
         """The options that nothing reads beside the others, and with what they would be."""
         unread = [("cache_precision", 'cache = "prefix"')] if self.cache == "none" else []
+        unread += [] if self.modulation else [("modulation_tasks", "modulation = true")]
         if self.loss == "triplet":
-            return [*unread, ("head_hidden", "the heads of another loss than triplets")]
+            heads = "the heads of another loss than triplets"
+            return [*unread, *((name, heads) for name in ("head_hidden", "modulation", "sharing"))]
         return [*unread, ("mining", 'loss = "triplet"'), ("margin", 'loss = "triplet"')]

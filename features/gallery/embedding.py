@@ -19,13 +19,14 @@ from features.gallery.bars import Advance, photo_bar
 from features.gallery.batches import GalleryBatch, ranges, sequential_batches
 from features.gallery.data import GalleryData
 from features.gallery.decoding import DecodedPhoto, read_photo
-from features.gallery.fitting import embed_batch
+from features.gallery.fitting import embed_batch, predict_batch
 from features.gallery.inference import inference_network
 from features.gallery.network import GalleryNetwork
 from features.gallery.packed import PackedGalleries
 from features.gallery.rows import chosen_rows
 from features.gallery.source import PhotoSource, open_photos
 from features.gallery.store import Embeddings
+from features.gallery.view import View
 from multitask import default_device
 
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ class Vectors:
     item: str
 
 
-def embedded(encoder: GalleryEncoder, vectors: Vectors) -> Embeddings:
-    """Vectors in the encoder's own scale, with its fingerprint; overwrites `vectors.raw`."""
-    matrix = vectors.raw.sub_(encoder.mean).div_(encoder.std).float().numpy()
-    return Embeddings(vectors.ids, matrix, encoder.fingerprint, vectors.photos, vectors.item)
+def embedded(view: View, vectors: Vectors) -> Embeddings:
+    """Vectors in the view's own scale, with its fingerprint; overwrites `vectors.raw`."""
+    matrix = vectors.raw.sub_(view.mean).div_(view.std).float().numpy()
+    return Embeddings(vectors.ids, matrix, view.fingerprint, vectors.photos, vectors.item)
 
 
 @torch.no_grad()
@@ -62,6 +63,7 @@ def network_vectors(
     galleries: int = 0,
     *,
     stored: bool = False,
+    outputs: bool = False,
     progress: Advance | None = None,
     photos: int = 0,
 ) -> tuple[Tensor, np.ndarray]:
@@ -75,17 +77,20 @@ def network_vectors(
         How many there are, n, where it is known: memory then holds their vectors once.
     stored : bool
         The batches hold outputs of the frozen prefix.
+    outputs : bool
+        The heads' outputs `(n, sum of widths)` in place of the vectors.
     progress, photos
         Called with the photos done and `photos`, how many there are.
     """
     network, done = inference_network(network), 0
-    vectors, end = torch.empty(galleries, network.dim, dtype=torch.float64), 0
+    width = sum(task.width for task in network.tasks) if outputs else network.dim
+    vectors, end = torch.empty(galleries, width, dtype=torch.float64), 0
     rows = [torch.empty(0, dtype=torch.int64)]
     for batch in batches:
         start, end = end, end + len(batch.rows)
         if end > len(vectors):
-            vectors = torch.cat([vectors, vectors.new_empty(end, network.dim)])  # at least twice as many
-        vectors[start:end] = embed_batch(network, batch, stored=stored)
+            vectors = torch.cat([vectors, vectors.new_empty(end, width)])  # at least twice as many
+        vectors[start:end] = (predict_batch if outputs else embed_batch)(network, batch, stored=stored)
         rows.append(batch.rows.cpu())
         done += len(batch.galleries.pixels)
         if progress is not None:
@@ -120,8 +125,18 @@ def vectors_of_data(
     progress: bool | None,
     device: torch.device | str | None,
     log: Log | None,
+    network: GalleryNetwork | None = None,
+    outputs: bool = False,
 ) -> Vectors:
-    """The galleries of a data set; see `GalleryEncoder.embed`."""
+    """The galleries of a data set; see `GalleryEncoder.embed`.
+
+    Parameters
+    ----------
+    network : GalleryNetwork, optional
+        In place of the encoder's own: that of a `View`.
+    outputs : bool
+        As for `network_vectors`.
+    """
     data = data if isinstance(data, GalleryData) else GalleryData.open(data)
     say, size = log or (lambda _: None), encoder.preprocessing.size
     raise_faults(
@@ -140,10 +155,12 @@ def vectors_of_data(
     counts = np.diff(offsets)[items]
     with photo_bar("embedding", progress) as advance:
         where = torch.device(device) if device is not None else default_device()
-        network = encoder.network.to(where).eval()
+        network = (network or encoder.network).to(where).eval()
         batches = sequential_batches(photos, data.photos, items, encoder.config.photo_budget, device=where)
         total, without = int(counts.sum()), int((counts == 0).sum())
-        raw, embedded_rows = network_vectors(network, batches, len(items) - without, progress=advance, photos=total)
+        raw, embedded_rows = network_vectors(
+            network, batches, len(items) - without, outputs=outputs, progress=advance, photos=total
+        )
     say(f"{len(embedded_rows):,} galleries embedded" + (f", {without:,} without a sound photo" if without else ""))
     if not len(embedded_rows):
         raise InputError("no gallery has a sound photo to embed")
@@ -159,6 +176,7 @@ def vectors_of_galleries(
     *,
     device: torch.device | str | None,
     log: Log | None,
+    network: GalleryNetwork | None = None,
 ) -> Vectors:
     """Galleries as bytes, treated as those of a data set: repeated photos once, the first `max_photos`, sound ones."""
     if isinstance(galleries, bytes) or any(isinstance(gallery, bytes) for gallery in galleries):
@@ -173,7 +191,7 @@ def vectors_of_galleries(
                 )
     size, budget = encoder.preprocessing.size, encoder.config.photo_budget
     where = torch.device(device) if device is not None else default_device()
-    network = inference_network(encoder.network.to(where))
+    network = inference_network((network or encoder.network).to(where))
     digest, masked = hashlib.sha256(), Counter[str]()
     places: list[int] = []
     waiting: list[Tensor] = []  # galleries (n, 3, S, S) that make the next batch

@@ -52,7 +52,10 @@ class GalleryEncoder:
     max_photos, max_pixels : int
         The caps of the training data's schema: photos of a gallery, pixels of a photo.
     report : dict
-        What became of photos and labels (JSON-able): "photos", "labels", "left_out".
+        What became of photos and labels (JSON-able): "photos", "labels", "left_out"; with `config.sharing` also
+        "sharing": which heads share a hidden layer, and how that came about.
+    task_mean, task_std : tensors `(T, D)`, optional
+        With `config.modulation`: as `mean` and `std`, of the vectors under every task's masks.
 
     Examples
     --------
@@ -71,6 +74,8 @@ class GalleryEncoder:
     max_photos: int
     max_pixels: int
     report: Mapping[str, Any]
+    task_mean: Tensor | None = None
+    task_std: Tensor | None = None
 
     @classmethod
     def fit(
@@ -149,6 +154,7 @@ class GalleryEncoder:
         data: GalleryData | Path | str | Galleries,
         rows: np.ndarray | None = None,
         *,
+        task: str | None = None,
         photos: PhotoSource | None = None,
         progress: bool | None = False,
         device: torch.device | str | None = None,
@@ -163,26 +169,33 @@ class GalleryEncoder:
             are their places 0, 1, ...
         rows : array `(n,)`, optional
             Rows of the items table, or places, none of them twice; or a mask; None = all.
+        task : str, optional
+            The vectors under this task's masks, which tell galleries apart by what this task asks; None = under the
+            mean of all tasks' masks. Only for an encoder with modulation. Vectors of two tasks have two fingerprints.
         photos, progress, device, log
             As for `fit`.
 
         Raises
         ------
         InputError
-            No gallery has a sound photo; the data set's caps of photos or pixels are not the encoder's; the data cannot
-            be used; photos of galleries are no bytes.
+            There is no such task; no gallery has a sound photo; the data set's caps of photos or pixels are not the
+            encoder's; the data cannot be used; photos of galleries are no bytes.
         ValueError
             `rows` are no such rows; `photos` are not those of the data, or given with galleries.
         """
         from features.gallery.embedding import embedded, vectors_of_data, vectors_of_galleries
+        from features.gallery.view import View
 
+        view = View.of(self, task)
         if isinstance(data, GalleryData | Path | str):
-            vectors = vectors_of_data(self, data, rows, photos=photos, progress=progress, device=device, log=log)
+            vectors = vectors_of_data(
+                self, data, rows, photos=photos, progress=progress, device=device, log=log, network=view.network
+            )
         else:
             if photos is not None:
                 raise ValueError("`photos` must be None for galleries of bytes: they are the photos")
-            vectors = vectors_of_galleries(self, data, rows, device=device, log=log)
-        return embedded(self, vectors)
+            vectors = vectors_of_galleries(self, data, rows, device=device, log=log, network=view.network)
+        return embedded(view, vectors)
 
     def predict(
         self,
@@ -220,7 +233,12 @@ class GalleryEncoder:
 
         if not self.heads_trained:
             raise InputError("this encoder's heads were not trained: it has vectors, but no predictions")
-        vectors = vectors_of_data(self, data, rows, photos=photos, progress=progress, device=device, log=None)
+        own = self.task_mean is not None  # a vector per task: the heads read them batch by batch
+        vectors = vectors_of_data(
+            self, data, rows, photos=photos, progress=progress, device=device, log=None, outputs=own
+        )
+        if own:
+            return vectors.ids, vectors.raw.float()
         where = next(self.network.parameters()).device
         with torch.no_grad():
             return vectors.ids, self.network.predict(vectors.raw.float().to(where)).cpu()

@@ -34,6 +34,7 @@ from features.gallery.config import EncoderConfig
 from features.gallery.preprocessing import Preprocessing
 from features.gallery.tasks import GalleryTasks
 from multitask import History
+from multitask.heads import groups_of
 
 if TYPE_CHECKING:
     from features.gallery.encoder import GalleryEncoder
@@ -42,6 +43,7 @@ KIND = "gallery encoder"
 HEAD = {"kind": KIND, "format": 1}
 TENSORS, CONFIG, HISTORY, REPORT = "encoder.safetensors", "config.json", "history.json", "report.json"
 NETWORK, MEAN, STD = "network.", "standard.mean", "standard.std"
+TASK_MEAN, TASK_STD = "standard.task_mean", "standard.task_std"
 
 
 def save_encoder(encoder: GalleryEncoder, directory: Path) -> Path:
@@ -51,13 +53,17 @@ def save_encoder(encoder: GalleryEncoder, directory: Path) -> Path:
         config["weights"] = encoder.config.weights.name
     with new_directory(directory, HEAD) as part:
         tensors = {NETWORK + name: tensor for name, tensor in encoder.network.state_dict().items()}
-        write_tensors(part / TENSORS, tensors | {MEAN: encoder.mean, STD: encoder.std})
+        tensors |= {MEAN: encoder.mean, STD: encoder.std}
+        if encoder.task_mean is not None and encoder.task_std is not None:
+            tensors |= {TASK_MEAN: encoder.task_mean, TASK_STD: encoder.task_std}
+        write_tensors(part / TENSORS, tensors)
         write_json(part / CONFIG, {
             "config": config,
             "preprocessing": _plain(encoder.preprocessing),
             "max_photos": encoder.max_photos,
             "max_pixels": encoder.max_pixels,
             "tasks": encoder.tasks.to_state(),
+            "group_of": groups_of(encoder.network.heads),
             "heads_trained": encoder.heads_trained,
             "dim": encoder.dim,
             "fingerprint": encoder.fingerprint,
@@ -89,21 +95,31 @@ def load_encoder(cls: type[GalleryEncoder], directory: Path) -> GalleryEncoder:
         history = History.from_dict(read_json(directory / HISTORY))
         own: dict[str, Any] = {name: state[name] for name in ("max_photos", "max_pixels", "heads_trained")}
         preprocessing, fingerprint = state["preprocessing"], state["fingerprint"]
+        group_of = state.get("group_of")
+        network = build_network(config, tasks, load_weights=False, group_of=group_of)
+    except InputError:
+        raise
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise InputError(Fault(f"does not describe a {KIND}: {type(error).__name__}: {error}", path)) from error
-    network = build_network(config, tasks, load_weights=False)
     if _plain(network.backbone.preprocessing) != preprocessing:
         raise InputError(Fault(f"backbone {config.backbone!r} prepares photos otherwise in this version", path))
     dim = torch.zeros(network.dim)
     expected = {NETWORK + name: tensor for name, tensor in network.state_dict().items()} | {MEAN: dim, STD: dim}
+    if config.modulation:
+        of_tasks = torch.zeros(len(tasks.names), network.dim)
+        expected |= {TASK_MEAN: of_tasks, TASK_STD: of_tasks}
     check_tensors(directory / TENSORS, expected)
     tensors = read_tensors(directory / TENSORS)
     mean, std = tensors.pop(MEAN), tensors.pop(STD)
+    task_mean, task_std = tensors.pop(TASK_MEAN, None), tensors.pop(TASK_STD, None)
     network.load_state_dict({name.removeprefix(NETWORK): tensor for name, tensor in tensors.items()})
     encoder = cls(
         config=config, tasks=tasks, network=network.eval(), mean=mean, std=std, history=history,
-        report=read_json(directory / REPORT), **own,
+        report=read_json(directory / REPORT), task_mean=task_mean, task_std=task_std, **own,
     )  # fmt: skip
+    if groups_of(network.heads) != group_of:
+        message = f"must hold the groups {group_of} of {CONFIG}, got {groups_of(network.heads)}"
+        raise InputError(Fault(message, directory / TENSORS))
     if encoder.fingerprint != fingerprint:
         found = f"{encoder.fingerprint[:12]}..."
         raise InputError(Fault(f"must have the fingerprint {fingerprint[:12]}..., got {found}", directory / TENSORS))

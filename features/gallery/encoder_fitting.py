@@ -23,20 +23,27 @@ from features.gallery.config import EncoderConfig
 from features.gallery.data import GalleryData
 from features.gallery.embedding import check_source, network_vectors, standardisation
 from features.gallery.fitting import WEIGHTINGS, fit_network
+from features.gallery.inference import inference_network
+from features.gallery.modulated_network import ModulatedGalleryNetwork
 from features.gallery.network import GalleryNetwork
 from features.gallery.prefix_cache import PrefixCache
 from features.gallery.rows import chosen_rows
 from features.gallery.source import PhotoSource, open_photos
 from features.gallery.tasks import GalleryTasks
 from features.gallery.triplets import FixedTriplets, TripletLoss, triplet_classes
+from features.gallery.view import task_standardisation
 from multitask import History, Uncertainty, default_device, make_weighting, rank
 from multitask.distributed import copy_from_first
 from multitask.progress import Reporter
+from multitask.sharing.branches import Branches
+from multitask.sharing.record import groups_text, sharing_record
+from multitask.sharing.selective_sharing import SelectiveSharing
 
 if TYPE_CHECKING:
     from features.gallery.encoder import GalleryEncoder
 
 Log = Callable[[str], None]
+OF_TASKS = 1000  # galleries that a task's own mean and spread are taken over
 SHOWN = 5  # tasks of a line of the log; the report has them all
 
 
@@ -82,6 +89,7 @@ def fit_encoder(
     source = made.photos if cache is None else cache
     budget, index = config.photo_budget, made.data.photos
     made.log(f"{batches.rows:,} galleries to train on, {len(batches)} steps per epoch")
+    sharing = _sharing(made)
     history = fit_network(
         made.network,
         batches,
@@ -89,6 +97,7 @@ def fit_encoder(
         weighting,
         config.training,
         stored=cache is not None,
+        sharing=sharing,
         checkpoint=checkpoint,
         progress=progress,
         device=made.device,
@@ -98,6 +107,9 @@ def fit_encoder(
     report = _report(made)
     if isinstance(weighting, Uncertainty):
         report["log_variance"] = dict(zip(made.tasks.names, weighting.log_variance.tolist()))
+    if sharing is not None:
+        report["sharing"] = sharing_record(sharing)
+        made.log(f"hidden layers of the heads: {groups_text(report['sharing']['groups'])}")
     return _finished(cls, made, history, not isinstance(weighting, TripletLoss), report, cache)
 
 
@@ -163,6 +175,13 @@ def _weighting(made: _Prepared) -> Any:
     if config.loss == "triplet":
         return TripletLoss(config.mining, config.margin)
     return make_weighting(WEIGHTINGS[config.loss], made.tasks.tasks)
+
+
+def _sharing(made: _Prepared) -> SelectiveSharing | None:
+    if not isinstance(made.network.heads, Branches):
+        return None
+    directive, seed = made.config.sharing, made.config.training.seed
+    return SelectiveSharing(made.network.heads, made.tasks.names, directive=directive, seed=seed)
 
 
 def _check_triplets(classes: Tensor) -> None:
@@ -255,6 +274,7 @@ def _finished(
         raise InputError("the encoder's vectors must be finite, got NaN or infinities: are its weights sound?")
     mean, std = standardisation(vectors)
     copy_from_first([mean, std])
+    task_mean, task_std = _of_tasks(made, source, stored=cache is not None)
     table = made.data.schema.table
     return cls(
         config=made.config,
@@ -267,4 +287,22 @@ def _finished(
         max_photos=table.max_photos,
         max_pixels=table.max_pixels,
         report=report,
+        task_mean=task_mean,
+        task_std=task_std,
     )
+
+
+def _of_tasks(made: _Prepared, source: Any, *, stored: bool) -> tuple[Tensor | None, Tensor | None]:
+    """With modulation, mean and spread `(T, D)` of every task's vectors, over at most `OF_TASKS` training galleries."""
+    if not isinstance(made.network, ModulatedGalleryNetwork):
+        return None, None
+    some = made.train[:: -(-len(made.train) // OF_TASKS)]
+    budget, index = made.config.photo_budget, made.data.photos
+    found = task_standardisation(
+        inference_network(made.network),
+        lambda: sequential_batches(source, index, some, budget, device=made.device),
+        standardisation,
+        stored=stored,
+    )
+    copy_from_first(list(found))
+    return found

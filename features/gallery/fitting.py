@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from features.gallery.modulated_network import ModulatedGalleryNetwork
 from features.gallery.network import GalleryNetwork
 from features.gallery.triplets import FixedTriplets, TripletLoss
 from multitask import History, LossWeighting, TrainingConfig, default_device, fit, make_weighting, masked_losses
+from multitask.base_losses import base_losses, watch_relative
 from multitask.progress import Reporter
+from multitask.sharing.selective_sharing import SelectiveSharing
+from multitask.task_losses import TaskLosses
 from multitask.training import Batches
 
 if TYPE_CHECKING:
@@ -40,6 +44,7 @@ def fit_network(
     config: TrainingConfig,
     *,
     stored: bool = False,
+    sharing: SelectiveSharing | None = None,
     checkpoint: Path | None = None,
     progress: bool | Reporter | None = False,
     device: torch.device | str | None = None,
@@ -64,6 +69,8 @@ def fit_network(
         Its `monitor` must be "validation_loss" (with `validation`).
     stored : bool
         The batches hold outputs of the backbone's frozen prefix instead of pixels.
+    sharing : SelectiveSharing, optional
+        Merges the network's heads (made with `branches`) between epochs.
     checkpoint, progress, device
         As for `multitask.fit`.
 
@@ -81,12 +88,26 @@ def fit_network(
         network.heads.requires_grad_(False)  # no loss reaches them
     drawn: list[FixedTriplets] = []  # at the first epoch, for all of them
 
+    def task_losses(model: nn.Module, batch: GalleryBatch) -> tuple[Tensor, Tensor]:
+        if not isinstance(network, ModulatedGalleryNetwork):
+            return masked_losses(network.tasks, predict_batch(network, batch, stored=stored), batch.labels)
+        # A step evaluates some of the tasks; for the others it is as if the labels were missing. Their number is no
+        # reason to scale the losses: Adam's steps do not depend on it, and kendall's variances would.
+        drawn = network.draw_tasks()
+        outputs = network.predict_tasks(network.embed_tasks(batch.galleries, drawn, stored=stored), drawn)
+        labels = torch.full_like(batch.labels, torch.nan).index_copy(1, drawn, batch.labels[:, drawn])
+        return masked_losses(network.tasks, outputs, labels)
+
+    losses_of: TaskLosses[GalleryBatch] = task_losses
+    if sharing is not None:
+        base = base_losses(network.tasks, sharing.branches.output_bias)
+        losses_of = watch_relative(sharing.watch, task_losses, base)
+
     def loss(model: nn.Module, batch: GalleryBatch) -> Tensor:
-        vectors = embed_batch(network, batch, stored=stored)
         if isinstance(weighting, TripletLoss):
-            triplet: Tensor = weighting(vectors, batch.labels)
+            triplet: Tensor = weighting(embed_batch(network, batch, stored=stored), batch.labels)
             return triplet
-        total: Tensor = weighting(*masked_losses(network.tasks, network.predict(vectors), batch.labels))
+        total: Tensor = weighting(*losses_of(model, batch))
         return total
 
     def validate(model: nn.Module) -> Mapping[str, float]:
@@ -105,6 +126,7 @@ def fit_network(
         checkpoint=checkpoint,
         progress=progress,
         device=where,
+        observers=[] if sharing is None else [sharing],
     )
 
 
@@ -112,6 +134,13 @@ def embed_batch(network: GalleryNetwork, batch: GalleryBatch, *, stored: bool = 
     """Gallery vectors `(B, D)` of a batch of pixels, or of stored outputs of the frozen prefix."""
     galleries = batch.galleries
     return network.embed_stored(galleries.pixels, galleries.offsets) if stored else network.embed(galleries)
+
+
+def predict_batch(network: GalleryNetwork, batch: GalleryBatch, *, stored: bool = False) -> Tensor:
+    """Outputs of all tasks `(B, sum of widths)` of such a batch."""
+    if isinstance(network, ModulatedGalleryNetwork):
+        return network.predict_tasks(network.embed_tasks(batch.galleries, stored=stored))
+    return network.predict(embed_batch(network, batch, stored=stored))
 
 
 @torch.no_grad()
@@ -126,7 +155,7 @@ def mean_losses(
     sums = torch.zeros(len(network.tasks), dtype=torch.float64, device=device)
     totals = torch.zeros_like(sums)
     for batch in batches:
-        outputs = network.predict(embed_batch(network, batch, stored=stored))
+        outputs = predict_batch(network, batch, stored=stored)
         losses, counts = masked_losses(network.tasks, outputs, batch.labels)
         sums += losses.double() * counts
         totals += counts
@@ -152,4 +181,4 @@ def _triplet_loss(
     return drawn[0].loss(torch.cat(vectors), loss.margin)
 
 
-__all__ = ["VALIDATION_LOSS", "embed_batch", "fit_network", "mean_losses"]
+__all__ = ["VALIDATION_LOSS", "embed_batch", "fit_network", "mean_losses", "predict_batch"]

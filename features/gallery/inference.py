@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from copy import copy, deepcopy
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from features.gallery.backbones import Backbone, Frozen
+from features.gallery.modulated_network import ModulatedGalleryNetwork
 from features.gallery.network import GalleryNetwork
 from features.gallery.preprocessing import Normalise
 from multitask.malloc import keep_freed_memory
 
+Network = TypeVar("Network", bound=GalleryNetwork)
 BLOCK = 64  # photos at once on a CPU: what the first layers hold of them then stays in the cache
 
 
-def inference_network(network: GalleryNetwork, precision: Literal["float32", "bfloat16"] = "float32") -> GalleryNetwork:
+def inference_network(network: Network, precision: Literal["float32", "bfloat16"] = "float32") -> Network:
     """A network with the same vectors, to rounding, in less time; for `embed` and `embed_stored` only.
 
     - A convolution and the batch normalisation behind it are one convolution: gamma (W x - mu) / sigma + beta is
@@ -47,7 +49,8 @@ def inference_network(network: GalleryNetwork, precision: Literal["float32", "bf
     keep_freed_memory()  # else every batch returns its buffers to the system and asks for them again
     twin = copy(network)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    own = {"backbone": _Folded(network.backbone, dtype), "pooling": _InFloat64(deepcopy(network.pooling).double())}
+    kind = _FoldedParts if isinstance(network, ModulatedGalleryNetwork) else _Folded
+    own = {"backbone": kind(network.backbone, dtype), "pooling": _InFloat64(deepcopy(network.pooling).double())}
     twin._modules = {**network._modules, **own}
     return twin.eval()
 
@@ -59,15 +62,42 @@ class _Folded(nn.Module):
         super().__init__()
         self.preprocessing = backbone.preprocessing
         own = deepcopy(backbone).eval()
-        layers = _fold([*_flat(own.prefix), *_flat(own.suffix)], dtype)
-        # the pixels' mean stays in float32: bfloat16 has no 122.68
-        self.whole = nn.Sequential(*(layer if isinstance(layer, _Shifted) else layer.to(dtype) for layer in layers))
+        self.whole = _sequence(_fold([*_flat(own.prefix), *_flat(own.suffix)], dtype), dtype)
         self.suffix = deepcopy(backbone.suffix).eval()
 
     def forward(self, pixels: Tensor) -> Tensor:
         """`(n, 3, S, S)` pixels to `(n, width)` float32."""
-        blocks = pixels.split(BLOCK) if pixels.device.type == "cpu" and len(pixels) else (pixels,)
-        return torch.cat([self.whole(block).float() for block in blocks])
+        return torch.cat([self.whole(block).float() for block in _blocks(pixels)])
+
+
+class _FoldedParts(nn.Module):
+    """The same in two parts, between which the masks of modulation act."""
+
+    def __init__(self, backbone: Backbone, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.preprocessing = backbone.preprocessing
+        own = deepcopy(backbone).eval()
+        self.front = _sequence(_fold([*_flat(own.prefix), *_flat(own.suffix[:-1])], dtype), dtype)
+        self.end = _sequence(_fold(_flat(own.suffix[-1]), dtype), dtype)
+        self.stored_before_last = deepcopy(backbone.suffix[:-1]).eval()
+
+    def before_last(self, pixels: Tensor) -> Tensor:
+        """`(n, 3, S, S)` pixels to what the last stage takes."""
+        return torch.cat([self.front(block) for block in _blocks(pixels)])
+
+    def last(self, maps: Tensor) -> Tensor:
+        """What the last stage takes to `(n, width)` float32."""
+        dtype = next((p.dtype for p in self.end.parameters()), maps.dtype)
+        return torch.cat([self.end(block.to(dtype)).float() for block in _blocks(maps)])
+
+
+def _blocks(photos: Tensor) -> tuple[Tensor, ...]:
+    return photos.split(BLOCK) if photos.device.type == "cpu" and len(photos) else (photos,)
+
+
+def _sequence(layers: list[nn.Module], dtype: torch.dtype) -> nn.Sequential:
+    # the pixels' mean stays in float32: bfloat16 has no 122.68
+    return nn.Sequential(*(layer if isinstance(layer, _Shifted) else layer.to(dtype) for layer in layers))
 
 
 def _flat(module: nn.Module) -> list[nn.Module]:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from features.gallery.backbones import Backbone
 from features.gallery.packed import PackedGalleries
 from features.gallery.pooling import make_pooling
+from multitask.heads import make_heads
+from multitask.sharing.branches import Branches
 from multitask.tasks import Task
 from multitask.towers import StackedTowers
 
@@ -42,6 +44,10 @@ class GalleryNetwork(nn.Module):
     head_hidden : int
         Hidden units per head; 0 = linear heads. h is not in the paper; 31 heads on a vector of 512 have
         18,073 h + 2,170 parameters, so that h = 315 gives its 5.7 million.
+    branches : bool
+        Whether the heads are `Branches`, which `SelectiveSharing` merges while training; `head_hidden` is above 0 then.
+    group_of : sequence of int `(T,)`, optional
+        Groups that branches were merged to, where their weights will be loaded.
     bias : sequence of float or tensor `(sum of widths,)`, optional
         First biases of the outputs: the logits of the base rates.
 
@@ -70,6 +76,8 @@ class GalleryNetwork(nn.Module):
         mirror: bool = False,
         tasks: Sequence[Task] = (),
         head_hidden: int = 320,
+        branches: bool = False,
+        group_of: Sequence[int] | None = None,
         bias: Sequence[float] | Tensor | None = None,
     ) -> None:
         super().__init__()
@@ -82,7 +90,9 @@ class GalleryNetwork(nn.Module):
         self.pooling = make_pooling(pooling, width)
         self.dim = self.pooling.out_features + (width if cover else 0)
         widths = [task.width for task in self.tasks]
-        self.heads = StackedTowers(len(widths), self.dim, head_hidden, widths, bias) if widths else None
+        self.heads: StackedTowers | Branches | None = None
+        if widths:
+            self.heads = make_heads(self.dim, head_hidden, widths, bias=bias, branches=branches, group_of=group_of)
 
     def forward(self, galleries: PackedGalleries) -> Tensor:
         """B galleries to the outputs of all tasks `(B, sum of widths)`: logits, or values of a regression."""
@@ -110,7 +120,7 @@ class GalleryNetwork(nn.Module):
         return torch.cat([pooled, first_of_each(embeddings, offsets).to(pooled.dtype)], dim=1)
 
     def predict(self, vectors: Tensor) -> Tensor:
-        """Gallery vectors `(B, dim)` to the outputs of all tasks `(B, sum of widths)`.
+        """Gallery vectors `(B, dim)`, or one per task `(B, T, dim)`, to the outputs of all tasks `(B, sum of widths)`.
 
         Raises
         ------

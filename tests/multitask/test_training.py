@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -204,7 +205,7 @@ def test_the_callers_random_state_is_left_alone() -> None:
     [
         {"optimizer": "adamw", "weight_decay": 0.1}, {"weight_decay": 0.1}, {"schedule": "cosine"},
         {"warmup_steps": 3}, {"clip_norm": 0.01}, {"precision": "bfloat16"}, {"seed": 8}, {"learning_rate": 0.01},
-        {"ema_decay": 0.0}, {"ema_every": 3}, {"batch_size": 16},
+        {"ema_decay": 0.0}, {"ema_every": 3}, {"batch_size": 16}, {"optimizer": "sgd"}, {"optimizer": "adagrad"},
     ],
 )  # fmt: skip
 def test_every_setting_changes_the_outcome(change: dict[str, Any]) -> None:
@@ -212,6 +213,16 @@ def test_every_setting_changes_the_outcome(change: dict[str, Any]) -> None:
     changed, _ = train(settings(epochs=2, **change))
     assert not torch.equal(plain.body[0].weight, changed.body[0].weight)
     assert torch.isfinite(changed.body[0].weight).all()
+
+
+@pytest.mark.parametrize(
+    ("plain", "changed"),
+    [({"optimizer": "sgd"}, {"momentum": 0.5}), ({"optimizer": "adagrad"}, {"accumulator": 0.5})],
+)
+def test_an_optimizers_own_setting_changes_the_outcome(plain: dict[str, Any], changed: dict[str, Any]) -> None:
+    one, _ = train(settings(epochs=1, **plain))
+    other, _ = train(settings(epochs=1, **plain, **changed))
+    assert not torch.equal(one.body[0].weight, other.body[0].weight)
 
 
 def test_every_setting_is_read_by_the_package() -> None:
@@ -403,3 +414,19 @@ def test_a_checkpoint_of_another_run_says_what_differs(tmp_path: Path) -> None:
     wider = nn.Linear(6, 2)
     with pytest.raises(CheckpointError, match=r"fit the model, got bias none there, \(2,\) torch.float32 here; body"):
         fit(wider, loss, ShuffledBatches.of(LOG, settings()), settings(epochs=1), checkpoint=tmp_path, device="cpu")
+
+
+def test_a_checkpoint_that_names_fewer_settings_had_the_defaults(tmp_path: Path) -> None:
+    """As an earlier version wrote it."""
+    whole, _ = train(settings())
+    with pytest.raises(Killed):
+        train(settings(), loss=killed_at(15), checkpoint=tmp_path)
+    path = tmp_path / "checkpoint.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("momentum", "accumulator", "observers"):
+        del written["state"]["run"][name]
+    path.write_text(json.dumps(written), encoding="utf-8")
+    resumed, _ = train(settings(), checkpoint=tmp_path)
+    assert_same_bits(resumed, whole)
+    with pytest.raises(CheckpointError, match=r"optimizer 'adam' there, 'sgd' here; momentum 0.0 there, 0.5 here"):
+        train(settings(optimizer="sgd", momentum=0.5), checkpoint=tmp_path)

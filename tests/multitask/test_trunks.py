@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from multitask.cross import CrossNetwork
 from multitask.mmoe import MMoE
+from multitask.modulation import ModulatedBottom
 from multitask.ple import PLE
 from multitask.shared_bottom import SharedBottom
 from multitask.stacked import StackedMLP
@@ -187,3 +188,13 @@ def test_cross_layers_with_zero_weights_are_the_identity(x: Tensor) -> None:
 def test_refusals(name: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_trunk(name, 10, 3, **options)  # type: ignore[arg-type]
+
+
+def test_modulation_is_of_a_shared_bottom_with_layers(x: Tensor) -> None:
+    trunk = make_trunk("shared_bottom", 10, 3, hidden=(8, 6), modulation=True)
+    crossed = make_trunk("shared_bottom", 10, 3, hidden=(8, 6), modulation=True, cross_layers=2)
+    assert isinstance(trunk, ModulatedBottom)
+    assert trunk(x).shape == crossed(x).shape == (11, 3, 6)
+    for name, hidden in (("mmoe", (8,)), ("ple", (8, 6)), ("shared_bottom", ())):
+        with pytest.raises(ValueError, match="`modulation` must be False except for 'shared_bottom' with a layer"):
+            make_trunk(name, 10, 3, hidden=hidden, modulation=True)

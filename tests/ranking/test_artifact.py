@@ -117,7 +117,7 @@ def test_a_manifest_that_does_not_list_the_model_is_refused(ranker: Ranker, tmp_
             Ranker.load(model)
     for damaged in ([], {"sha256": whole}, {"format": FORMAT + 1, "sha256": whole}):
         (model / "manifest.json").write_text(json.dumps(damaged))
-        with pytest.raises(InputError, match="formats 2 and 3 only"):
+        with pytest.raises(InputError, match="formats 2, 3 and 4 only"):
             Ranker.load(model)
 
 
@@ -130,7 +130,7 @@ def test_a_model_of_format_1_is_refused_by_its_number(
     model = saved.save(tmp_path / "model")
     manifest = json.loads((model / "manifest.json").read_text())
     (model / "manifest.json").write_text(json.dumps(manifest | {"format": 1}))
-    with pytest.raises(InputError, match=r"manifest\.json: this version reads formats 2 and 3 only, got 1$"):
+    with pytest.raises(InputError, match=r"manifest\.json: this version reads formats 2, 3 and 4 only, got 1$"):
         Ranker.load(model)
 
 

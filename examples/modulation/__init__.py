@@ -1,0 +1,4 @@
+"""Modulation of a retrieval network on many attributes, after [Modulation].
+
+python -m examples.modulation attributes|toy|depth|tasks|footwear|inference
+"""

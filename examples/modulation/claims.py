@@ -1,0 +1,34 @@
+"""What the studies are to show, and whether it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from examples.modulation.seeds import differences, percent
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence about the mean over the seeds."""
+
+    words: str
+    holds: bool
+
+    def __str__(self) -> str:
+        return f"- {'holds' if self.holds else 'FAILS'}: {self.words}"
+
+
+def ahead(name: str, values: Sequence[float], other: str, baseline: Sequence[float], points: float) -> Claim:
+    """`name` is at least `points` of accuracy above `other` (below 0: behind it by no more than that)."""
+    gaps = differences(values, baseline)
+    asked = f"at least {points:+.0f} points" if points > 0 else f"not behind by more than {-points:.0f}"
+    return Claim(
+        f"{name} less {other}: {percent(gaps, signed=True)} points, {asked}", sum(gaps) / len(gaps) >= points / 100
+    )
+
+
+def above(what: str, values: Sequence[float], baseline: Sequence[float]) -> Claim:
+    """The mean of `values` is above that of `baseline`."""
+    new, old = sum(values) / len(values), sum(baseline) / len(baseline)
+    return Claim(f"{what}: {new:.3f}, was {old:.3f}", new > old)
