@@ -89,6 +89,26 @@ def check_directory(
         raise InputError(faults)
 
 
+def read_format(directory: Path, kind: str | None, formats: Sequence[int]) -> int:
+    """The format of a directory of this `kind`; the last of `formats` for one that `check_directory` will refuse.
+
+    Raises
+    ------
+    InputError
+        It is none of `formats`: a newer version's, say.
+    """
+    path = directory / MANIFEST
+    content = read_json(path) if path.is_file() else {"kind": "none"}
+    manifest = content if isinstance(content, dict) else {}
+    if manifest.get("kind") != kind:
+        return formats[-1]
+    found = manifest.get("format")
+    if not isinstance(found, int) or found not in formats:
+        known = f"{', '.join(map(str, formats[:-1]))} and {formats[-1]}"
+        raise InputError(Fault(f"this version reads formats {known} only", path, value=found))
+    return found
+
+
 def check_tensors(path: Path, expected: Mapping[str, torch.Tensor], prefix: str = "") -> None:
     """Refuse tensors whose names, shapes or types are not those of `expected`, from the file's header alone.
 

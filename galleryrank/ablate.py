@@ -22,6 +22,7 @@ from features.errors import raise_faults
 from features.gallery import EncoderConfig, GalleryData, open_photos
 from features.gallery.bars import photo_bar
 from features.gallery.building import photo_size
+from features.gallery.config import HEADS_ONLY, TRIPLET_ONLY
 from features.gallery.source import PhotoSource
 from galleryrank.console import Log
 from galleryrank.embed import check_training
@@ -177,7 +178,7 @@ def _rows(
         names.add(name)
         chosen: dict[str, Any] = {"backbone": kind, **PARADIGMS[paradigm]}
         fields = EncoderConfig.model_fields  # what the config says for the other paradigms is not read by this one
-        unread = ("head_hidden",) if chosen["loss"] == "triplet" else ("mining", "margin")
+        unread = HEADS_ONLY if chosen["loss"] == "triplet" else TRIPLET_ONLY
         chosen |= {name: fields[name].default for name in unread}
         chosen |= {"weights": str(weights)} if weights is not None else {}
         chosen |= {"embed_dim": int(width)} if width != NATIVE else {}

@@ -15,7 +15,8 @@ from evaluation.gallery.probe_design import ALL_LABELS, ProbeDesign
 from features import Dataset, Fault, InputError, encode_log, make_world
 from features.gallery import EncoderConfig, GalleryData, GalleryEncoder, open_photos
 from galleryrank.console import Log
-from galleryrank.embed import embed_into, open_run
+from galleryrank.embed import embed_into
+from galleryrank.embedded import open_run
 from galleryrank.evaluate import evaluate_into
 from galleryrank.explore import explore_into
 from galleryrank.fit import fit_into

@@ -11,12 +11,10 @@ from typing import Any
 import pandas as pd
 
 from evaluation.gallery.base_rates import base_rate_table
-from evaluation.gallery.embedding_map import embedding_map
 from evaluation.gallery.gallery_metrics import embed_metrics
 from evaluation.gallery.gallery_page import Picture
-from evaluation.gallery.map_figure import map_figure
 from evaluation.gallery.task_scores import predictions_of
-from features import Fault, InputError, ItemVectors
+from features import InputError, ItemVectors
 from features.gallery.bars import photo_bar
 from features.gallery.building import build_network, photo_size
 from features.gallery.config import EncoderConfig
@@ -27,14 +25,13 @@ from features.gallery.store import Embeddings
 from features.gallery.tasks import GalleryTasks
 from features.gallery.view import View
 from galleryrank.console import Log
+from galleryrank.embed_map import vector_map
+from galleryrank.embedded import ENCODER, VECTORS, find_encoder
 from galleryrank.fit import check_device
 from galleryrank.gallery_run import GalleryRun, check_format
 from galleryrank.settings import load_config
 from galleryrank.streams import print_json
-
-ENCODER, VECTORS, MAP = "encoder", "vectors.parquet", "map.png"
-MAP_PANELS = 6
-MAP_COLUMNS = ("id", "x", "y", "row")  # of a map's own table
+from multitask.sharing.record import groups_text
 
 
 def embed_run(
@@ -68,6 +65,7 @@ def embed_run(
         "dataset": str(Path(dataset).resolve()),
         "settings": (given.config if given else settings).model_dump(mode="json"),
         "encoder": fingerprint,
+        "encoder_path": str(Path(encoder).resolve()) if encoder is not None else None,
         "task": task,
         "untrained": untrained,
     }
@@ -130,12 +128,13 @@ def embed_into(
             "pooling": encoder.config.pooling + (" and cover" if encoder.config.cover else ""),
             "loss": "none (untrained)" if untrained else encoder.config.loss,
             "tasks": len(encoder.tasks.names),
+            **({} if task is None else {"task": task}),
             "seed": encoder.config.seed,
             "fingerprint": embeddings.encoder[:12],
         },
-        notes=[filled],
+        notes=[*_of_tasks(encoder, task), filled],
     )
-    drawn = _map(run, data, embeddings, encoder, say) if draw_map else None
+    drawn = vector_map(run.path, data, embeddings, encoder, say) if draw_map else None
     return metrics, [drawn] if drawn is not None else []
 
 
@@ -197,6 +196,19 @@ def _fill_in(data: GalleryData, embeddings: Embeddings, written: Path, special: 
         return f"{named} was left as it is ({error}): {use}."
 
 
+def _of_tasks(encoder: GalleryEncoder, task: str | None) -> list[str]:
+    """What the tasks have apart and what they share, in sentences: whose masks, and which heads."""
+    sharing, masks = encoder.report.get("sharing"), encoder.report.get("modulation")
+    notes = [] if task is None else [f"These are the vectors under the masks of the one task {task!r}."]
+    if masks:
+        order = sorted(masks, key=lambda name: -masks[name])
+        shown = ", ".join(f"{name} {masks[name]:.3f}" for name in order)
+        notes.append(f"Modulation: how far each task's masks are from 1, root mean square: {shown}.")
+    if sharing:
+        notes.append(f"Hidden layers of the heads ({sharing['directive']}): {groups_text(sharing['groups'])}.")
+    return notes
+
+
 def _tasks(encoder: GalleryEncoder, data: GalleryData, photos: PhotoSource, device: str | None) -> pd.DataFrame:
     """Every task against its base rate, on the items that training stopped on."""
     train, held = data.split(encoder.config.validation, encoder.config.seed)
@@ -209,62 +221,3 @@ def _tasks(encoder: GalleryEncoder, data: GalleryData, photos: PhotoSource, devi
         encoder.tasks.labels(data, train).numpy(),
         data.groups[known],
     )
-
-
-def _map(
-    run: GalleryRun, data: GalleryData, embeddings: Embeddings, encoder: GalleryEncoder, say: Log
-) -> Picture | None:
-    """A map coloured by attributes that the data set has; None where there are none, or too few vectors for a map."""
-    shown = [name for name in shown_tasks(encoder) if name in data.schema.task_columns and name not in MAP_COLUMNS]
-    if not shown:
-        say("no map of the vectors: the data set has no attribute to colour it by")
-        return None
-    say("drawing a map of the vectors")
-    try:
-        points = embedding_map(embeddings.matrix, embeddings.ids, method="tsne" if len(embeddings) > 30 else "pca")
-    except ValueError as error:  # fewer than three galleries, or all alike
-        say(f"no map of the vectors: {error}")
-        return None
-    attributes = data.attributes(shown).to_pandas().set_index(pd.Index(data.item_ids.to_numpy(zero_copy_only=False)))
-    columns = as_shown(attributes.loc[points["id"]].reset_index(drop=True), data)
-    drawn = pd.concat([points.reset_index(drop=True), columns], axis=1)
-    image = map_figure(drawn, shown, method=points.attrs["method"])
-    (run.path / MAP).write_bytes(image)
-    caption = "Each dot is a gallery; galleries that the encoder finds alike lie together. Colour: an attribute."
-    return Picture.png("map", "Map of the galleries", caption, image)
-
-
-def shown_tasks(encoder: GalleryEncoder) -> list[str]:
-    """Some tasks of every kind, for pictures: numbers first, then few classes, then amenities."""
-    tasks = encoder.tasks.tasks
-    few = [t.name for t in tasks if t.kind == "multiclass" and t.n_classes <= 12]
-    numbers = [t.name for t in tasks if t.kind == "regression"]
-    binary = [t.name for t in tasks if t.kind == "binary"]
-    chosen = [*numbers[:2], *few[:1], *binary[-3:], *numbers[2:], *few[1:], *binary[:-3]]
-    return (chosen or [t.name for t in tasks])[:MAP_PANELS]
-
-
-def as_shown(columns: pd.DataFrame, data: GalleryData) -> pd.DataFrame:
-    """Attributes as people read them: a 0/1 amenity is yes or no."""
-    binary = {name for name, kind in data.schema.task_columns.items() if kind == "binary"}
-    words = {0: "no", 1: "yes"}  # False and 0.0 are equal to 0
-    return columns.assign(**{name: columns[name].map(lambda v: words.get(v, v)) for name in columns if name in binary})
-
-
-def open_run(path: Path) -> tuple[GalleryEncoder, Embeddings]:
-    """What an earlier `galleryrank embed` left: the encoder and its vectors.
-
-    Raises
-    ------
-    InputError
-        The folder is no finished run of `embed`.
-    """
-    if not (path / VECTORS).is_file():
-        message = f"holds no {VECTORS}: make it by `galleryrank embed DATASET --out {path}`"
-        raise InputError(Fault(message, path))
-    return find_encoder(path), Embeddings.open(path / VECTORS)
-
-
-def find_encoder(path: Path) -> GalleryEncoder:
-    """The encoder in a run of `embed`, or in a folder of its own."""
-    return GalleryEncoder.load(path / ENCODER if (path / ENCODER).is_dir() else path)

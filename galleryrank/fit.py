@@ -11,7 +11,7 @@ from pathlib import Path
 from features import Dataset, Fault, InputError
 from galleryrank.console import Log
 from galleryrank.run_directory import RunDirectory, log_part, replaced_vectors, training_sample
-from galleryrank.settings import RunConfig, load_config
+from galleryrank.settings import RunConfig, filled_in, load_config
 from multitask import barrier, rank
 from ranking import Prepared, Ranker, fit_prepared, prepare
 from ranking.fitting import check_config, check_sampling
@@ -70,6 +70,7 @@ def fit_into(
         pass  # the first process checks and writes, for all
     elif run.record_file.is_file():
         before = run.read()
+        before["settings"] = filled_in(before["settings"], RunConfig)
         names = {"command": "command", "settings": "settings", "data_sha256": "data"}
         changed = [words for key, words in names.items() if json.dumps(before.get(key)) != json.dumps(record[key])]
         if json.dumps(log_part(before["schema"])) != json.dumps(dataset.schema.log_dict()):

@@ -19,7 +19,9 @@ from evaluation.gallery.gallery_report import write_gallery_report
 from evaluation.metrics_json import jsonable, write_metrics_json
 from features import Fault, InputError
 from features.artifact import read_json
+from features.gallery.config import EncoderConfig
 from galleryrank.console import Log
+from galleryrank.settings import filled_in
 
 RECORD, DATA = "run.json", "data"
 PACKAGES = ("galleryrank", "torch", "numpy", "pyarrow", "pillow")
@@ -53,6 +55,8 @@ class GalleryRun:
         if own.is_file():
             before = read_json(own)
             before = before if isinstance(before, dict) else {}
+            if "settings" in before:
+                before["settings"] = filled_in(before["settings"], EncoderConfig)
             other = [key for key, value in run.record.items() if before.get(key) != value]
             if other:
                 raise InputError(

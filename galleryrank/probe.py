@@ -28,7 +28,7 @@ from features.gallery.bars import photo_bar
 from features.gallery.building import photo_size
 from features.gallery.source import PhotoSource
 from galleryrank.console import Log
-from galleryrank.embed import find_encoder
+from galleryrank.embedded import find_encoder
 from galleryrank.fit import check_device
 from galleryrank.gallery_run import GalleryRun, check_format
 from galleryrank.holdout import held_out, holdout_name

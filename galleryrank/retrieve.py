@@ -19,11 +19,12 @@ from evaluation.gallery.pictures import png_bytes
 from evaluation.gallery.retrieval import Index
 from evaluation.gallery.same_attribute import same_attribute
 from evaluation.gallery.same_item import same_item
-from features import Fault, InputError
+from features import Fault
 from features.errors import raise_faults
 from features.gallery import GalleryData, GalleryEncoder
 from galleryrank.console import Log
-from galleryrank.embed import VECTORS, as_shown, open_run, shown_tasks
+from galleryrank.embed_map import as_shown, shown_tasks
+from galleryrank.embedded import VECTORS, open_run
 from galleryrank.engagement import Engagement, has_log, read_engagement
 from galleryrank.fit import check_device
 from galleryrank.gallery_run import GalleryRun, check_format
@@ -60,27 +61,24 @@ def retrieve_run(
     raise_faults(_option_faults(photos, item, k, index))
     say = Log(quiet)
     encoder, vectors = open_run(embedded)
-    if vectors.encoder != encoder.fingerprint:
-        message = (
-            f"holds vectors of encoder {vectors.encoder[:12]}, the encoder beside it is {encoder.fingerprint[:12]}: "
-            f"embed again by `galleryrank embed {dataset} --encoder ENCODER_DIR --out DIR`"
-        )
-        raise InputError(Fault(message, embedded / VECTORS))
     data = GalleryData.open(dataset)
     collection = Collection.of(data, vectors, embedded / VECTORS)
     attributes = _attributes(data, encoder, show)
-    seeds = seeds_from_item(collection, str(item)) if item is not None else seeds_from_photos(encoder, photos, device)
+    if item is not None:
+        seeds = seeds_from_item(collection, str(item))
+    else:
+        seeds = seeds_from_photos(encoder, photos, device, vectors.task)
     review = read_reviews(reviews, data) if reviews is not None else None
     engagement = read_engagement(dataset, collection.ids) if has_log(dataset) else None
     searched = INDEXES[NAMES[index]](collection.matrix)
     record = {
-        "command": "retrieve", "dataset": str(Path(dataset).resolve()), "encoder": encoder.fingerprint,
+        "command": "retrieve", "dataset": str(Path(dataset).resolve()), "encoder": vectors.encoder,
         "photos": vectors.photos, "seeds": seeds.record, "k": k, "index": index,
         "reviews": str(reviews.resolve()) if reviews else None, "show": list(show),
     }  # fmt: skip
     run = GalleryRun.claim(out, record)
     results, picture = _search(run, collection, searched, seeds, attributes, k, say)
-    measures = _measures(collection, encoder, review, engagement, k, device, say)
+    measures = _measures(collection, encoder, vectors.task, review, engagement, k, device, say)
     unseen = "same_attribute" in measures and len(judged(collection, encoder)) < len(collection)
     metrics = retrieve_metrics(
         results=results,
@@ -91,7 +89,8 @@ def retrieve_run(
             "galleries that can be found": len(collection),
             "searched with": seeds.words,
             "index": NAMES[index],
-            "fingerprint": encoder.fingerprint[:12],
+            **({} if vectors.task is None else {"task": vectors.task}),
+            "fingerprint": vectors.encoder[:12],
         },
         notes=[*seeds.notes, *collection.notes, *_notes(unseen, review, engagement)],
     )
@@ -168,6 +167,7 @@ def _search(
 def _measures(
     collection: Collection,
     encoder: GalleryEncoder,
+    task: str | None,
     review: ReadReviews | None,
     engagement: Engagement | None,
     k: int,
@@ -194,7 +194,7 @@ def _measures(
     if review is not None:
         photos = review.photos
         say(f"same-item retrieval by {len(photos.photos):,} review photos")
-        queries = encoder.embed([[photo] for photo in photos.photos], device=device, log=say)
+        queries = encoder.embed([[photo] for photo in photos.photos], task=task, device=device, log=say)
         owners = collection.places(photos.item_rows[queries.ids.astype(np.intp)])
         tables["same_item"] = same_item(queries.matrix, owners, matrix)
     if engagement is not None and len(engagement.pairs):

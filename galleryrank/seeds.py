@@ -96,8 +96,12 @@ class Seeds:
     record: list[str]
 
 
-def seeds_from_photos(encoder: GalleryEncoder, files: Sequence[Path], device: str | None) -> Seeds:
+def seeds_from_photos(
+    encoder: GalleryEncoder, files: Sequence[Path], device: str | None, task: str | None = None
+) -> Seeds:
     """Several photo files as one query gallery; those that cannot be used are named in the notes.
+
+    `task` is whose vectors are searched, for an encoder with modulation.
 
     Raises:
         InputError: Files that cannot be opened, all at once; or no photo can be used, with every reason.
@@ -122,7 +126,7 @@ def seeds_from_photos(encoder: GalleryEncoder, files: Sequence[Path], device: st
     used = list(dict.fromkeys(sound))[: encoder.max_photos]
     count = f"{len(used):,} of {len(files):,} photos" if len(used) < len(files) else f"{len(files):,} photo(s)"
     return Seeds(
-        vector=encoder.embed([used], device=device).matrix,
+        vector=encoder.embed([used], task=task, device=device).matrix,
         exclude=-1,
         photos=[str(photo.reason) if photo.pixels is None else photo.pixels for photo in found],
         words=files[0].name if len(files) == 1 else f"{len(files):,} seed photos",

@@ -72,6 +72,17 @@ def load_config(path: Path | None, overrides: Sequence[str], kind: type[Any] = R
     return config
 
 
+def filled_in(values: Any, kind: type[BaseModel]) -> Any:
+    """Recorded settings as this version writes them: an option that it has added since stands at its default.
+
+    Settings that it refuses stay as they are: they equal no others.
+    """
+    try:
+        return kind.model_validate(values).model_dump(mode="json")
+    except ValidationError:
+        return values
+
+
 def _value(text: str) -> Any:
     """What a value on the command line means: TOML where it is TOML, else the text itself (`trunk=mmoe`)."""
     try:

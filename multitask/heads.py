@@ -33,12 +33,15 @@ def make_heads(
             values.
 
     Raises:
-        ValueError: if an argument has a wrong length or size, or `group_of` does not number groups by their first task.
+        ValueError: if an argument has a wrong length or size, or `group_of` does not number groups by their first task
+            or is given without `branches`.
 
     >>> make_heads(8, 4, [1, 1, 3], branches=True, group_of=[0, 1, 0])(torch.zeros(5, 8)).shape
     torch.Size([5, 5])
     """
     if not branches:
+        if group_of is not None:
+            raise ValueError(f"`group_of` must be left out without `branches`, got {list(group_of)}")
         return StackedTowers(len(widths), in_features, hidden, widths, bias)
     if hidden < 1:
         raise ValueError(f"`hidden` of branches must be at least 1, got {hidden}")

@@ -29,7 +29,7 @@ class Position:
     loss_sum: float = 0.0
     seconds: float = 0.0
     stale_epochs: int = 0
-    finished: bool = False
+    finished: bool = False  # no epoch comes after this one
     history: History = field(default_factory=History)
 
 
@@ -49,9 +49,12 @@ class TrainingState:
         """Changes a parameter, with its shape if need be, and all that the run remembers of it.
 
         The parameter's data, every moment of the optimiser that has its shape, and its averaged weights each become
-        `change` of themselves; the gradient is dropped. `parameter` stays the same object. `best` is not changed: it
-        is loaded at the end of the run as it was when it was the best, so a module whose parameters are replaced by
-        ones of another shape must resize them in `_load_from_state_dict`.
+        `change` of themselves; the gradient is dropped. `parameter` stays the same object. Graphs of earlier steps, as
+        a log of losses that were not detached holds them, cannot be run backwards any more.
+
+        `best` is not changed. Where the network that was the best is not the one that goes on to be trained, call
+        `forget_best` too. Otherwise it is loaded at the end of the run as it was, so a module whose parameters are
+        replaced by ones of another shape must resize them in `_load_from_state_dict`.
 
         Args:
             parameter: one of the model's.
@@ -73,8 +76,17 @@ class TrainingState:
             if name != "step" and isinstance(value, Tensor) and value.shape == shape:
                 moments[name] = _changed(value, change)
         self.average.replace(parameter, change)
-        parameter.grad = None
-        parameter.data = _changed(parameter.detach(), change)
+        set_data(parameter, _changed(parameter.detach(), change))
+
+    def forget_best(self) -> None:
+        """The model has become another one: the best epoch is looked for from the next on, with its patience anew.
+
+        After the last epoch nothing is validated any more: the weights as they are then would be kept, without a
+        `best_epoch`.
+        """
+        self.best = {}
+        self.position.stale_epochs = 0
+        self.position.history.best_epoch = self.position.history.best_value = None
 
     def save(self, folder: Path, config: TrainingConfig, steps: int, device: torch.device) -> None:
         """Writes the checkpoint from rank 0; every rank must call it, as each has its own random state."""
@@ -133,7 +145,7 @@ class TrainingState:
         for parameter, held in self.optimizer.state.items():
             for name, value in held.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    # Fused kernels walk parameter and moment in memory order: a channels-last weight needs such a moment.
+                    # Fused kernels walk both in memory order: a channels-last weight needs such a moment.
                     held[name] = torch.empty_like(parameter).copy_(value)
         # Copied: torch reads a row's state from the start of the memory it lies in.
         torch.set_rng_state(tensors["random.cpu"][distributed.rank()].clone())
@@ -142,8 +154,23 @@ class TrainingState:
         return True
 
     def _signature(self, config: TrainingConfig, steps: int) -> dict[str, Any]:
-        watching = [type(observer).__name__ for observer in self.observers]
-        return config.model_dump() | {_STEPS: steps, _PROCESSES: distributed.world_size(), _OBSERVERS: watching}
+        names = [type(observer).__name__ for observer in self.observers]
+        held = config.model_dump() | {_STEPS: steps, _PROCESSES: distributed.world_size(), _OBSERVERS: names}
+        for i, (name, observer) in enumerate(zip(names, self.observers, strict=True)):
+            owner = name if names.count(name) == 1 else f"{name} {names[: i + 1].count(name)}"
+            held |= {f"{owner}.{key}": value for key, value in observer.settings().items()}
+        return held
+
+
+def set_data(parameter: nn.Parameter, data: Tensor) -> None:
+    """`parameter.data = data`, of any shape, without a gradient.
+
+    A graph that is still held keeps alive the node that sums up the parameter's gradients, which knows the old shape
+    and refuses the next step's. Torch makes a new one where the type changes, so the type changes for a moment.
+    """
+    parameter.grad = None
+    parameter.data = data.new_empty(0, dtype=torch.float16 if data.dtype != torch.float16 else torch.float32)
+    parameter.data = data
 
 
 def _changed(tensor: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:

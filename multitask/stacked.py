@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import sqrt
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,8 @@ class StackedLinear(nn.Module):
     >>> layer(torch.zeros(5, 8)).shape, layer(torch.zeros(3, 5, 8)).shape
     (torch.Size([3, 5, 2]), torch.Size([3, 5, 2]))
     """
+
+    no_weight_decay: ClassVar[tuple[str, ...]] = ("bias",)  # a matrix by its shape, biases all the same
 
     def __init__(self, groups: int, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()

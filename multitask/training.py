@@ -54,7 +54,8 @@ def fit(
     """Trains `model` in place and leaves the best epoch's weights in it, in evaluation mode.
 
     After each epoch the averaged weights (`WeightAverage`) are validated, and the run stops when `config.monitor` has
-    not improved for `config.patience` epochs. The loop knows no metric: `validate` names them.
+    not improved for `config.patience` epochs. The loop knows no metric: `validate` names them. Where an observer made
+    another model of it (`TrainingState.forget_best`), the best epoch is one of those after the last such change.
 
     Resuming: with `checkpoint`, the run's whole state is written after each epoch (and every `checkpoint_steps`), and
     a run that finds its own checkpoint there goes on from it, to the same bits as if it had never stopped (CPU, same
@@ -241,25 +242,32 @@ class _Run:
         with self.state.average.applied():
             metrics = self._validate()
             last = position.epoch + 1 == config.epochs
-            better = self._better(metrics, history.best_value) if self.validate is not None else last
+            better = self.validate is not None and self._better(metrics, history.best_value)
             if better:
-                self.state.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+                self._keep()
         history.epochs.append(Epoch(position.epoch, train_loss, metrics, position.seconds, self._speed()))
         self.report(self._event(metrics))
         if self.validate is not None:
             if better:
                 history.best_epoch, history.best_value = position.epoch, metrics[config.monitor]
             position.stale_epochs = 0 if better else position.stale_epochs + 1
-            history.stopped_early = not last and position.stale_epochs >= config.patience
-        position.finished = last or history.stopped_early
+        position.finished = last
         for observer in self.state.observers:
             observer.after_epoch(self.state)
         if self.state.observers:
             self.average_gradients = self._gradient_average()  # it holds the parameters' sizes
+        if last and not self.state.best:
+            with self.state.average.applied():
+                self._keep()
+        history.stopped_early = not last and self.validate is not None and position.stale_epochs >= config.patience
+        position.finished = last or history.stopped_early
         position.epoch, position.step, position.loss_sum, position.seconds = position.epoch + 1, 0, 0.0, 0.0
         self._save()
         if self.interrupt.requested and (self.average_gradients is None or position.finished):
             self._raise_interrupt()
+
+    def _keep(self) -> None:
+        self.state.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
     def _validate(self) -> dict[str, float]:
         if self.validate is None:

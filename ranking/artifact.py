@@ -27,6 +27,7 @@ from features.artifact import (
     check_directory,
     check_tensors,
     new_directory,
+    read_format,
     read_json,
     read_tensors,
     write_json,
@@ -91,7 +92,7 @@ def save_ranker(ranker: Ranker, directory: Path) -> Path:
 
 def load_ranker(directory: Path, device: str) -> Ranker:
     """Read and check a model directory; every fault that can be seen at once is reported at once."""
-    head = {"format": _format(directory)}
+    head = {"format": read_format(directory, None, READ)}
     check_directory(directory, "model directory", head, DOCUMENTS, more=True)  # more: boosters
     config_json = read_json(directory / "config.json")
     schema, config = Schema.from_dict(config_json["schema"]), RankerConfig(**config_json["config"])
@@ -132,20 +133,6 @@ def load_ranker(directory: Path, device: str) -> Ranker:
 
 def _nodes(tree: HeadTree | None) -> tuple[str, ...]:
     return tree.nodes if tree else (SCORE,)
-
-
-def _format(directory: Path) -> int:
-    """The format of a model directory; refused unless this version reads it."""
-    path = directory / MANIFEST
-    if not path.is_file():
-        return FORMAT  # what is missing is said by `check_directory`
-    manifest = content if isinstance(content := read_json(path), dict) else {}
-    found = manifest.get("format")
-    if found not in READ and "kind" not in manifest:  # another kind of directory counts its formats by itself
-        *most, last = READ
-        known = f"{', '.join(map(str, most))} and {last}"
-        raise InputError(Fault(f"this version reads formats {known} only", path, value=found))
-    return found if found in READ else FORMAT
 
 
 def _calibration(path: Path, tree: HeadTree | None, encoders: Encoders, by: str | None) -> Calibration | None:

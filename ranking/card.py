@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from multitask.sharing.record import groups_text
 from ranking.calibration import SegmentRefits
+from ranking.heads import ANY
 from ranking.ranker import UTILITY_HISTORY, Ranker
 from ranking.vectors import SHOWN, coverage_text, describe_vectors
 
@@ -41,11 +42,14 @@ def model_card(ranker: Ranker) -> str:
         f"{info.get('calibration_rows', 0):,} to stop and calibrate on.",
         f"Negative rate of the log: {rate or 'by row'}; of training on top of it: {config.negative_rate:g}.",
     ]
-    if config.model == "network" and config.network.modulation:
+    if config.network.modulation and not config.unread:
         lines.append("Each head scales the channels of the shared layers by masks of its own.")
     sharing = info.get("history", {}).get("sharing")
     if sharing is not None:
-        lines.append(f"Hidden layers of the heads ({sharing['directive']}): {groups_text(sharing['groups'])}.")
+        lines.append(
+            f"Hidden layers of the heads ({sharing['directive']}; `{ANY}`: the head of any engagement at all): "
+            f"{groups_text(sharing['groups'])}."
+        )
     embedding = describe_vectors(ranker.encoders.vectors)
     if embedding:
         made = (

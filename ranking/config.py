@@ -104,6 +104,18 @@ class RankerConfig(_Section):
     trees: TreesConfig = TreesConfig()
     seed: int = Field(0, ge=0, description="of everything random; `training.seed` follows it unless it is given")
 
+    @property
+    def unread(self) -> list[str]:
+        """The options for several heads of one network that were chosen here and that nothing reads.
+
+        >>> RankerConfig(objective="importance", network=NetworkConfig(modulation=True)).unread
+        ['network.modulation']
+        """
+        if (self.model, self.objective) == ("network", "multi_head"):
+            return []
+        chosen = {"modulation": self.network.modulation, "sharing": self.network.sharing != "none"}
+        return [f"network.{name}" for name, on in chosen.items() if on]
+
     @model_validator(mode="before")
     @classmethod
     def _one_seed(cls, values: Any) -> Any:

@@ -125,6 +125,9 @@ def fit_prepared(
     if config.negative_rate < 1.0:
         train = thin_negatives(train, config, schema)
         log(f"negatives thinned to {config.negative_rate:g}: {len(data.train):,} -> {len(train):,} training rows")
+    if config.unread:
+        what = "lightgbm" if config.model == "lightgbm" else "the single score of importance"
+        log(f"not read by {what}: {', '.join(config.unread)}")
     log(f"{len(train):,} rows to train on, {len(held_out):,} to stop and calibrate on")
     fit_scorer = partial(
         _fit_scorer, data.encoders, config, checkpoint=checkpoint, progress=progress, device=device, log=log

@@ -63,7 +63,7 @@ class RankingNetwork(nn.Module):
     items known from training it makes no difference.
 
     With `config.sharing` the heads' hidden layers are branches that training may merge; `group_of` `(n_nodes,)` are the
-    groups of a network whose weights will be loaded.
+    groups of a network whose weights will be loaded. With one node neither sharing nor modulation is read.
 
     With a query, the query item's vector stands behind the candidate's, and their cosine among the numbers; it is 0
     where either is missing, which is what it is on average between unrelated items.
@@ -100,13 +100,13 @@ class RankingNetwork(nn.Module):
             dropout=config.dropout,
             n_experts=config.experts,
             cross_layers=config.cross_layers,
-            modulation=config.modulation,
+            modulation=config.modulation and n_nodes > 1,
         )
         self.towers = make_heads(
             self.trunk.out_features,
             config.tower_hidden,
             [1] * n_nodes,
-            branches=config.sharing != "none",
+            branches=config.sharing != "none" and n_nodes > 1,
             group_of=group_of,
         )
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)

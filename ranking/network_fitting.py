@@ -84,8 +84,9 @@ def fit_network(
 
     sharing: SelectiveSharing | None = None
     losses_of: TaskLosses[TrainingRows] = node_losses
-    if isinstance(network.towers, Branches):
-        sharing = SelectiveSharing(network.towers, nodes, directive=config.network.sharing, seed=config.training.seed)
+    directive = config.network.sharing
+    if directive != "none" and isinstance(network.towers, Branches):
+        sharing = SelectiveSharing(network.towers, nodes, directive=directive, seed=config.training.seed)
         losses_of = watch_relative(sharing.watch, node_losses, base_losses(tasks, network.towers.output_bias))
 
     def loss(model: nn.Module, batch: TrainingRows) -> Tensor:

@@ -13,8 +13,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,15 @@ import torch
 
 from evaluation.gallery.task_scores import base_predictions, predictions_of, task_rows
 from evaluation.metrics_json import jsonable, write_metrics_json
-from examples.modulation.seeds import differences, markdown, over_seeds
-from examples.selective_sharing.study import Result, Results, run_all
+from examples.studies.runs import Result, Results, claimed
+from examples.studies.seeds import differences, markdown, over_seeds
 from features import GalleryEncoder, make_world
 from features.gallery import EncoderConfig, GalleryData, open_photos
 from features.gallery.source import PhotoSource
 
-from .trivago import chosen, count
+from .runs import chosen, count, numbers, run_missing
 from .trunks import TRUNKS, TrunkStudy
+from .vectors import precisions, vector_table
 
 BASE_END, BASE_FROZEN = "heads", "frozen, shared bottom"
 END: dict[str, dict[str, Any]] = {
@@ -46,7 +46,7 @@ KINDS = {"binary": "binary, accuracy", "multiclass": "multiclass, accuracy", "re
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of the command line."""
-    parser.add_argument("--seeds", default="0,1,2", help="of worlds, encoders and trunks; separated by commas")
+    parser.add_argument("--seeds", type=numbers, default="0,1,2", help="of worlds, encoders and trunks")
     parser.add_argument("--arms", default=None, help=f"some of: {'; '.join(ARMS)} (separated by semicolons)")
     parser.add_argument("--properties", type=int, default=3000, help="of a world")
     parser.add_argument("--photos", type=int, default=4, help="of a property")
@@ -59,7 +59,6 @@ def main(arguments: argparse.Namespace) -> int:
     """Trains what is missing, then writes table.md and results.json of all that is there."""
     torch.set_num_threads(1)
     arms = chosen(arguments.arms, dict.fromkeys(ARMS))
-    seeds = [int(seed) for seed in arguments.seeds.split(",")]
     names = ("properties", "photos", "epochs", "trunk_epochs")
     worlds: dict[int, World] = {}
 
@@ -71,22 +70,13 @@ def main(arguments: argparse.Namespace) -> int:
         shutil.rmtree(folder)  # the checkpoint
         return result
 
-    results = run_all(arguments.out, arms, seeds, {name: getattr(arguments, name) for name in names}, run)
+    settings = {name: getattr(arguments, name) for name in names}
+    results = run_missing(arguments.out, ARMS, arms, arguments.seeds, settings, run)
     text = report(results)
     (arguments.out / "table.md").write_text(text, encoding="utf-8")
     write_metrics_json(arguments.out / "results.json", jsonable({f"{a}, seed {s}": r for (a, s), r in results.items()}))
     print(text)
     return 0
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Waits until no other process is in such a block of the same file; a killed one does not hold it."""
-    import fcntl  # loaded here: it exists on POSIX only
-
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 class World:
@@ -95,7 +85,7 @@ class World:
     def __init__(self, out: Path, seed: int, settings: argparse.Namespace) -> None:
         self.out, self.seed, self.settings = out, seed, settings
         path = out / f"world-{seed}" / "dataset.toml"
-        with alone(out / f"world-{seed}.lock"):
+        with claimed(out / f"world-{seed}.lock", wait=True):
             if not path.exists():  # written last: a folder with it is complete
                 sizes = {"properties": settings.properties, "photos": settings.photos, "users": 100, "requests": 100}
                 make_world(path.parent, seed=seed, **sizes)
@@ -121,6 +111,7 @@ class World:
         history, shared = encoder.history, encoder.report.get("sharing")
         return {
             "tasks": self.scores(encoder, outputs.numpy()),
+            "vectors": precisions(encoder, self.data, self.unseen, self.photos),
             "parameters": count(encoder.network),
             "seconds": seconds,
             "epochs": len(history.epochs),
@@ -175,11 +166,13 @@ def report(results: Results) -> str:
             header = ["arm", *KINDS.values(), "loss / base", f"less `{base}`", "tasks better", "parameters",
                       "CPU s", "epochs", "groups"]  # fmt: skip
             parts.append(f"## {title}\n\n{markdown(header, rows)}")
-    seeds = sorted({seed for _, seed in results})
+    parts.append(f"## The encoders' vectors\n\n{vector_table(results, list(END), BASE_END)}")
+    seeds, tasks = sorted({seed for _, seed in results}), len(next(iter(results.values()))["tasks"])
     about = (
-        f"31 attributes of photos, properties that training did not see, worlds {seeds}. Means over tasks and worlds. "
-        "`loss / base`: log loss (or squared error) as a share of the base rates' own, below 1 is better; differences "
-        "with 95 % intervals by Student's t over the worlds. `tasks better`: of 31, mean over the worlds."
+        f"{tasks} attributes of photos, properties that training did not see, worlds {seeds}. Means over tasks and "
+        "worlds. `loss / base`: log loss (or squared error) as a share of the base rates' own, below 1 is better; "
+        "differences with 95 % intervals by Student's t over the worlds. `tasks better`: of all, mean over the worlds. "
+        "`precision@10`: the share of an unseen gallery's ten nearest unseen ones with its value of an attribute."
     )
     return "\n\n".join([about, *parts])
 

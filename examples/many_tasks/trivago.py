@@ -19,17 +19,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from evaluation.auc import auc_influence
-from evaluation.clusters import clustered_standard_error
+from evaluation.clusters import ClusteredError, clustered_error
+from evaluation.freedom import t_quantile
 from evaluation.metrics_json import jsonable, write_metrics_json
 from evaluation.proper_scores import log_loss_influence
-from examples.modulation.seeds import markdown
-from examples.selective_sharing.study import Results, run_all
+from examples.studies.runs import Results
+from examples.studies.seeds import markdown
 from features import Dataset, encode_log
 from galleryrank.settings import load_config
 from ranking import Prepared, RankerConfig, fit_prepared, prepare
+
+from .runs import DATA, chosen, count, numbers, run_missing
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,7 +50,7 @@ ARMS: dict[str, dict[str, Any]] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of the command line."""
     parser.add_argument("--data", type=Path, default=Path("runs/trivago/data"), help="what `make trivago` prepared")
-    parser.add_argument("--seeds", default="0,1,2", help="numbers, separated by commas")
+    parser.add_argument("--seeds", type=numbers, default="0,1,2", help="numbers, separated by commas")
     parser.add_argument("--arms", default=None, help=f"some of: {'; '.join(ARMS)} (separated by semicolons)")
     parser.add_argument("--epochs", type=int, default=None, help="at most; default: the settings' own")
     parser.add_argument("--out", type=Path, default=Path("runs/many_tasks/trivago"))
@@ -57,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Fits what is missing, then writes table.md and results.json of all that is there."""
     torch.set_num_threads(1)
-    arms, seeds = chosen(arguments.arms, ARMS), [int(seed) for seed in arguments.seeds.split(",")]
+    arms = chosen(arguments.arms, ARMS)
     if not (arguments.data / "dataset.toml").is_file():
         raise SystemExit(f"{arguments.data} holds no prepared log: `make trivago` writes runs/trivago/data")
     base = load_config(CONFIG, ["negative_rate=1.0"]).ranker()
@@ -73,31 +75,17 @@ def main(arguments: argparse.Namespace) -> int:
         shutil.rmtree(folder)  # the checkpoint
         return result
 
-    results = run_all(arguments.out, arms, seeds, {"config": base.model_dump(mode="json")}, run)
+    settings = {"config": base.model_dump(mode="json"), DATA: data.data_sha256}
+    results = run_missing(arguments.out, list(ARMS), arms, arguments.seeds, settings, run)
     log = encode_log(data.dataset, data.encoders, "test", serving_position=False)
     y, sessions = log.labels.numpy().astype(np.float64), log.requests.numpy()
     found = {key: np.load(scores / f"{key[0]}-{key[1]}.npy") for key in results}
-    rows = [arm_row(arm, results, found, y, sessions) for arm in arms if any(key[0] == arm for key in results)]
+    rows = [arm_row(arm, results, found, y, sessions) for arm in ARMS if any(key[0] == arm for key in results)]
     text = report(rows, list(data.schema.head_names), len(y), len(np.unique(sessions)))
     (arguments.out / "table.md").write_text(text, encoding="utf-8")
     write_metrics_json(arguments.out / "results.json", jsonable({"arms": rows}))
     print(text)
     return 0
-
-
-def chosen(text: str | None, known: Mapping[str, Any]) -> list[str]:
-    """The arms that were asked for, in the order of `known`.
-
-    >>> chosen("ple; mmoe", {"mmoe": 0, "ple": 0, "other": 0})
-    ['mmoe', 'ple']
-    """
-    if text is None:
-        return list(known)
-    asked = [arm.strip() for arm in text.split(";")]
-    unknown = [arm for arm in asked if arm not in known]
-    if unknown:
-        raise SystemExit(f"--arms must be some of {'; '.join(known)}, got {'; '.join(unknown)}")
-    return [arm for arm in known if arm in asked]
 
 
 def fit_arm(
@@ -127,11 +115,6 @@ def fit_arm(
         "last_groups": None if sharing is None else sharing["epochs"][-1]["members"],
     }
     return result, p.astype(np.float32)
-
-
-def count(module: nn.Module) -> int:
-    """Trainable parameters."""
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def arm_row(
@@ -173,26 +156,44 @@ def difference(
     """Arm less baseline: per head, and their mean with its standard error.
 
     Two things vary: the test sessions, whose influences are averaged over seeds and heads and clustered, and the seed.
-    The variance is the sum of both. `heads_error` is of the sessions alone.
+    The variance is the sum of both, and Student's quantile is that of its degrees of freedom [Welch 1947,
+    Satterthwaite 1946]: three seeds know their part of it with two. `heads_error` is of the sessions alone.
     """
     values = np.stack([a[0] - b[0] for a, b in pairs])  # (S, T)
     influences = np.mean([a[1] - b[1] for a, b in pairs], axis=0)  # (N, T)
     ones = np.ones(len(influences))
-    of_rows = clustered_standard_error(influences.mean(1), sessions, ones)
+    of_rows = clustered_error(influences.mean(1), sessions, ones)
     means = values.mean(1)
     of_seeds = float(np.std(means, ddof=1)) / len(means) ** 0.5 if len(means) > 1 else 0.0
-    error = float(np.hypot(of_rows, of_seeds))
+    error = float(np.hypot(of_rows.standard_error, of_seeds))
+    half = t_quantile(freedom_of_sum(of_rows, ClusteredError(of_seeds, len(means) - 1))) * error
     heads = values.mean(0)
+    of_heads = [clustered_error(influences[:, t], sessions, ones).standard_error for t in range(len(heads))]
     return {
         "heads": heads,
-        "heads_error": [clustered_standard_error(influences[:, t], sessions, ones) for t in range(values.shape[1])],
+        "heads_error": of_heads,
         "mean": float(means.mean()),
         "seeds": means,
-        "error_rows": of_rows,
+        "error_rows": of_rows.standard_error,
         "error_seeds": of_seeds,
-        "low": float(means.mean()) - 1.96 * error,
-        "high": float(means.mean()) + 1.96 * error,
+        "low": float(means.mean()) - half,
+        "high": float(means.mean()) + half,
     }
+
+
+def freedom_of_sum(*errors: ClusteredError) -> float:
+    """Degrees of freedom of a sum of variances SE^2: (sum of SE^2)^2 / sum of SE^4 / nu.
+
+    >>> round(freedom_of_sum(ClusteredError(1.0, 2.0), ClusteredError(1.0, 1000.0)), 2)
+    7.98
+    >>> freedom_of_sum(ClusteredError(0.5, 40.0), ClusteredError(0.0, 0.0))
+    40.0
+    """
+    known = [own for own in errors if own.standard_error != 0.0]
+    if not known:
+        return float("inf")
+    spread = sum(own.standard_error**4 / own.freedom for own in known)
+    return float(sum(own.standard_error**2 for own in known)) ** 2 / spread
 
 
 def report(rows: Sequence[dict[str, Any]], heads: list[str], n: int, sessions: int) -> str:

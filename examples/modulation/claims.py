@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from examples.modulation.seeds import differences, percent
+from examples.studies.seeds import differences, percent
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from examples.modulation.arms import TITLES
-from examples.modulation.seeds import over_seeds
+from examples.studies.seeds import over_seeds
 from multitask.modulation import Modulation
 
 if TYPE_CHECKING:

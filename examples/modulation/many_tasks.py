@@ -12,9 +12,9 @@ from examples.modulation.attributes import MOST, attribute_names, make_attribute
 from examples.modulation.claims import ahead
 from examples.modulation.figures import gain_figure, mask_figure
 from examples.modulation.runs import Runs, Sizes, Unit, units
-from examples.modulation.seeds import differences, markdown, percent
 from examples.modulation.study import completed, conclude, sizes_of
 from examples.modulation.tables import accuracy_table, per_task_table, task_accuracies
+from examples.studies.seeds import differences, markdown, percent
 from multitask.modulation import Modulation
 
 ARMS = ("modulation", "independent", "ib_wide", "only_mask", "ib_narrow", "csn", "shared")

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from examples.modulation.arms import FROM, NetworkSizes, make_arm
 from examples.modulation.images import Images, TripletBatch, Triplets, network_input, triplet_table
-from examples.selective_sharing.study import Results, run_all
+from examples.studies.runs import Results, run_all
 from multitask import Fixed, ShuffledBatches, TrainingConfig, fit
-from multitask.interference import Interference, InterferenceRecorder, shared_parameters
+from multitask.interference import Interference, InterferenceRecorder, diagnostic
 from multitask.modulation import (
     Modulation,
     RelevanceRegulariser,
@@ -93,27 +93,6 @@ def task_losses(model: Any, batch: TripletBatch) -> tuple[Tensor, Tensor]:
     anchor, positive, negative = model(batch.images, tasks=batch.tasks).chunk(3)
     tasks = batch.tasks[: len(anchor)]
     return triplet_loss(anchor, positive, negative, tasks, model.n_tasks, margin=MARGIN)
-
-
-def interference_apart(model: Any, batches: Iterable[Sequence[TripletBatch]]) -> Interference:
-    """`multitask.interference.diagnostic` with a batch of each task's own in place of one with rows of all tasks.
-
-    In evaluation mode no image's embedding depends on the others, so that the gradients are the same; but where the
-    tasks share one graph every task's gradient costs a backward pass through all the tasks' images.
-
-    Args:
-        model: in evaluation mode.
-        batches: K times a batch for each of the T tasks.
-    """
-    parameters, grams = shared_parameters(model), []
-    for of_tasks in batches:
-        rows = []
-        for t, batch in enumerate(of_tasks):
-            losses, _ = task_losses(model, batch)
-            rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(losses[t], parameters)]).double())
-        gradients = torch.stack(rows)  # (T, P)
-        grams.append(gradients @ gradients.T)
-    return Interference(tuple(model.task_names), torch.stack(grams))
 
 
 class Runs:
@@ -230,7 +209,8 @@ class Runs:
         count = DIAGNOSTIC_BATCHES * DIAGNOSTIC_TRIPLETS
         fresh = Triplets(replace(images, train=images.test), count, seed + 1)
         indices = torch.arange(count).split(DIAGNOSTIC_TRIPLETS)
-        return interference_apart(model, ([fresh.of_task(t, i) for t in range(model.n_tasks)] for i in indices))
+        batches = ([fresh.of_task(t, i) for t in range(model.n_tasks)] for i in indices)
+        return diagnostic(model, task_losses, batches, task_names=model.task_names, per_task=True)
 
 
 @torch.no_grad()

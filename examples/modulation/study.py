@@ -14,7 +14,7 @@ from examples.modulation.arms import NetworkSizes
 from examples.modulation.claims import Claim
 from examples.modulation.runs import Runs, Sizes, Unit
 from examples.modulation.tables import plain
-from examples.selective_sharing.study import Results
+from examples.studies.runs import Results
 
 # A quarter of the paper's channels and a tenth of its pixels: a run is a minute or two of one core.
 SMALL = Sizes(network=NetworkSizes(image=48, widths=(8, 16, 32, 32, 32), dim=64))

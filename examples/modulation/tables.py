@@ -11,8 +11,8 @@ import numpy as np
 
 from examples.modulation.arms import TITLES, NetworkSizes, make_arm
 from examples.modulation.runs import Unit
-from examples.modulation.seeds import differences, markdown, over_seeds, percent
-from examples.selective_sharing.study import Results
+from examples.studies.runs import Results
+from examples.studies.seeds import differences, markdown, over_seeds, percent
 
 
 def task_accuracies(results: Results, arm: str, tasks: Sequence[str], seeds: Sequence[int]) -> np.ndarray:

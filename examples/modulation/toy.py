@@ -9,10 +9,10 @@ from statistics import fmean
 from examples.modulation import paper
 from examples.modulation.many_tasks import IMAGES, MOUTH, SMILE, YOUNG, attribute_runs
 from examples.modulation.runs import Unit, units
-from examples.modulation.seeds import markdown, percent
 from examples.modulation.study import completed, conclude, sizes_of
 from examples.modulation.tables import number
-from examples.selective_sharing.study import Results
+from examples.studies.runs import Results
+from examples.studies.seeds import markdown, percent
 
 TASKS = (SMILE, MOUTH, YOUNG)
 ROWS = {

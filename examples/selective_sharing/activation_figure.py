@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from examples.studies.runs import Results
+
 from .activation_maps import activation_maps, examples, span
 from .arms import Arm
 from .data import Images, Splits
 from .measures import predict
-from .study import Results
 from .training import load_model
 
 if TYPE_CHECKING:

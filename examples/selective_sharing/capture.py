@@ -83,8 +83,10 @@ class Alternating(Observer):
     def __init__(self, sharing: SelectiveSharing) -> None:
         self.sharing = sharing
 
+    def before_training(self, state: TrainingState) -> None:
+        self.sharing.before_training(state)
+
     def after_epoch(self, state: TrainingState) -> None:
-        self.sharing.capture.clear()
         self.sharing.epoch = int(listened(state.position.epoch + 1))  # its warm-up is epoch 0
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from examples.studies.runs import Result, Results
+
 from .arms import TITLES
-from .study import Result, Results
 from .summary import epoch_seconds, lock_epoch
 
 if TYPE_CHECKING:

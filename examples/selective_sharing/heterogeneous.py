@@ -124,5 +124,5 @@ its own split 80 - 10 - 10."""
 def config(epochs: int, seed: int) -> TrainingConfig:
     """[Selective 4.2]: Adam .001, batch 100, the best epoch by the validation part."""
     return TrainingConfig(
-        epochs=epochs, batch_size=100, ema_decay=0.0, monitor="chosen_by", direction="max", patience=epochs, seed=seed
+        epochs=epochs, batch_size=100, ema_decay=0.0, monitor="score", direction="max", patience=epochs, seed=seed
     )

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
+from examples.studies.runs import read_results, read_settings, run_all
+
 from . import data, networks
 from .activation_figure import draw_activation_maps
 from .arms import ARMS, Arm, build
 from .figures import draw
 from .report import write_report
-from .study import read_results, read_settings, run_all
 from .training import config, train_and_test
 
 SETS = ("mnist", "cifar10", "omniglot")

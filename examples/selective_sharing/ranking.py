@@ -92,7 +92,7 @@ def config(epochs: int, seed: int) -> TrainingConfig:
     """[Selective 4.2]: SGD .01, batch 32, the best epoch by the validation part; the momentum is that of its digits."""
     return TrainingConfig(
         epochs=epochs, batch_size=32, learning_rate=0.01, optimizer="sgd", momentum=0.5, ema_decay=0.0,
-        monitor="chosen_by", direction="max", patience=epochs, seed=seed,
+        monitor="score", direction="max", patience=epochs, seed=seed,
     )  # fmt: skip
 
 

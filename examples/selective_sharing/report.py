@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evaluation.metrics_json import jsonable, write_metrics_json, write_whole
+from examples.studies.runs import Results
 
 from .arms import ARMS, TITLES
 from .claims import Claim, claims
 from .paper import PAPER, REMARKS
-from .study import Results
 from .summary import BASELINES, arm_table, epoch_seconds, run_table
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _stated(stated: Sequence[Claim]) -> list[str]:
 
 
 def _groups(runs: pd.DataFrame) -> list[str]:
-    """Of each run that groups, the tested net's; it may have been the best before the last merge."""
+    """Of each run that groups, the tested net's; and the last epoch's, should they differ."""
     lines = []
     for row in runs[runs.groups != ""].to_dict("records"):
         later = "" if row["groups"] == row["groups_at_end"] else f"; at the end {row['groups_at_end']}"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .study import Result, Results
-from .vector_report import paired_interval
+from examples.studies.runs import Result, Results
+from examples.studies.seeds import over_seeds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ def arm_table(runs: pd.DataFrame) -> pd.DataFrame:
         row |= {name: own[name].mean() for name in ("binary", "balanced")}
         for baseline in BASELINES:
             differences = [top1[arm, seed] - top1[baseline, seed] for seed in own.seed if (baseline, seed) in top1]
-            found = paired_interval(differences) if differences and baseline != arm else (np.nan,) * 3
+            found = over_seeds(differences) if differences and baseline != arm else (np.nan,) * 3
             row |= {f"less_{baseline}{end}": value for end, value in zip(("", "_low", "_high"), found)}
         rows.append(row | {name: own[name].mean() for name in numbers})
     return pd.DataFrame(rows)

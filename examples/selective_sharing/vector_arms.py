@@ -22,9 +22,6 @@ from .task_table import Parts, TaskTable
 from .training import count
 
 Batch = tuple[Tensor, Tensor]
-# More than the range of any score: the best epoch is looked for among those with the fewest branches. Frozen features
-# are learned in a few epochs, so the best of all may come before the merges, and no shared branch would be tested.
-PER_BRANCH = 3.0
 VECTOR_TITLES = TITLES | {"single_task": "single task, a net each"}
 
 
@@ -36,7 +33,7 @@ class Problem(Protocol):
 
     def measure(self, tasks: Sequence[Task], outputs: Tensor, labels: Tensor) -> dict[str, float]:
         """One number per task by name, larger or smaller is better as the task has it, and any means of them; among
-        these "score", more is better and within -1..1, which picks the best epoch."""
+        these "score", more is better, which picks the best epoch."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Setup:
         tasks: T.
         problem: their losses and measures.
         architecture: of the net behind the frozen features: shared layer and branches.
-        config: of every training, monitoring "chosen_by"; its seed is also that of the weights.
+        config: of every training, monitoring "score"; its seed is also that of the weights.
     """
 
     tasks: Sequence[Task]
@@ -110,8 +107,7 @@ def _train_and_test(
         return setup.problem.measure(setup.tasks, outputs.float(), table.labels)
 
     def validate(net: nn.Module) -> dict[str, float]:
-        score = measure(net, parts.validation)["score"]
-        return {"score": score, "chosen_by": score - PER_BRANCH * model.branches.n_groups}
+        return {"score": measure(net, parts.validation)["score"]}
 
     history = fit(
         model,

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.metrics_json import jsonable, write_metrics_json, write_whole
+from examples.studies.runs import Result, Results
+from examples.studies.seeds import over_seeds
 
-from .study import Result, Results
 from .vector_arms import VECTOR_TITLES
 
 
@@ -57,22 +58,6 @@ def write_report(out: Path, results: Results, columns: Sequence[Column], about: 
     return text
 
 
-def paired_interval(differences: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of n paired differences, and the ends of its 95 % t interval; NaN ends for one.
-
-    >>> [round(number, 3) for number in paired_interval([1.0, 2.0, 3.0])]
-    [2.0, -0.484, 4.484]
-    """
-    from scipy.stats import t
-
-    values = np.asarray(differences, dtype=np.float64)
-    mean = float(values.mean())
-    if len(values) < 2:
-        return mean, float("nan"), float("nan")
-    half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return mean, mean - half, mean + half
-
-
 def _cells(runs: Sequence[Result], columns: Sequence[Column]) -> list[str]:
     cells = []
     for column in columns:
@@ -87,7 +72,7 @@ def _difference(arm: str, own: Mapping[int, Result], others: Mapping[int, Result
     if arm == "unmerged" or not others:
         return ""
     differences = [100 * (own[seed]["test"]["score"] - others[seed]["test"]["score"]) for seed in others]
-    mean, low, high = paired_interval(differences)
+    mean, low, high = over_seeds(differences)
     return f"{mean:+.2f}" + ("" if np.isnan(low) else f" [{low:+.2f}, {high:+.2f}]")
 
 

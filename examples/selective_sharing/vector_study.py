@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
+from examples.studies.runs import run_all
+
 from .arms import ARMS
 from .images import names, numbers
 from .networks import Architecture
-from .study import run_all
 from .task_table import Parts
 from .vector_arms import Setup, run_arm
 from .vector_report import Column, write_report

@@ -157,9 +157,10 @@ def make_backbone(
     elif name == "squeezenet1_1":
         parts = squeezenet1_1(weights)
     else:
-        from features.gallery.timm_backbones import timm_network
+        from features.gallery.timm_backbones import Split, timm_network
 
-        parts = timm_network(name, weights, pretrained=pretrained, size=size, split=cut or train == "last_block")
+        split: Split | None = "train" if train == "last_block" else "modulation" if cut else None
+        parts = timm_network(name, weights, pretrained=pretrained, size=size, split=split)
     if size is not None:
         own = parts.preprocessing
         parts = parts._replace(preprocessing=Preprocessing(size, own.mean, own.std))

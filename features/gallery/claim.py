@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from features.artifact import fsync, read_json, write_json
@@ -69,8 +70,7 @@ def claim_checkpoint(
     except InputError as error:
         raise CheckpointError(f"{error}; delete the folder {folder} or choose another to start anew") from error
     found = found if isinstance(found, dict) else {}
-    settings = found.get("config")
-    theirs = settings if isinstance(settings, dict) else {}
+    theirs = _filled_in(found.get("config"))
     differing = [name for name in own if name != "config" and found.get(name) != own[name]]
     differing += [f"config.{name}" for name, value in own["config"].items() if theirs.get(name) != value]
     if differing:
@@ -78,3 +78,11 @@ def claim_checkpoint(
             f"`checkpoint` {folder} must belong to this run, got another one's (other {', '.join(differing)}); "
             "delete the folder or choose another to start anew"
         )
+
+
+def _filled_in(settings: Any) -> dict[str, Any]:
+    """Settings that an earlier version wrote, with the defaults of what it did not know yet."""
+    try:
+        return EncoderConfig.model_validate(settings).model_dump(mode="json")
+    except ValidationError:
+        return settings if isinstance(settings, dict) else {}

@@ -15,6 +15,10 @@ PAPER = {"learning_rate": 1e-4, "ema_decay": 0.0, "epochs": 100, "patience": 3}
 FROM_SCRATCH = {"learning_rate": 1e-3, "schedule": "cosine", "ema_decay": 0.0, "epochs": 12, "patience": 4}
 
 
+HEADS_ONLY = ("head_hidden", "modulation", "modulation_tasks", "sharing")  # not read with loss = "triplet"
+TRIPLET_ONLY = ("mining", "margin")
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -135,15 +139,14 @@ class EncoderConfig(_Section):
         """The same with another loss, without the options that only the present one reads."""
         values = self.model_dump()
         if "triplet" in (loss, self.loss) and loss != self.loss:
-            for name in ("mining", "margin", "head_hidden", "modulation", "modulation_tasks", "sharing"):
+            for name in (*TRIPLET_ONLY, *HEADS_ONLY):
                 del values[name]
         return type(self).model_validate(values | {"loss": loss})
 
     def _unread(self) -> list[tuple[str, str]]:
         """The options that nothing reads beside the others, and with what they would be."""
         unread = [("cache_precision", 'cache = "prefix"')] if self.cache == "none" else []
-        unread += [] if self.modulation else [("modulation_tasks", "modulation = true")]
         if self.loss == "triplet":
-            heads = "the heads of another loss than triplets"
-            return [*unread, *((name, heads) for name in ("head_hidden", "modulation", "sharing"))]
-        return [*unread, ("mining", 'loss = "triplet"'), ("margin", 'loss = "triplet"')]
+            return unread + [(name, "the heads of another loss than triplets") for name in HEADS_ONLY]
+        unread += [] if self.modulation else [("modulation_tasks", "modulation = true")]
+        return unread + [(name, 'loss = "triplet"') for name in TRIPLET_ONLY]

@@ -19,7 +19,6 @@ from features.gallery.bars import Advance, photo_bar
 from features.gallery.batches import GalleryBatch, ranges, sequential_batches
 from features.gallery.data import GalleryData
 from features.gallery.decoding import DecodedPhoto, read_photo
-from features.gallery.fitting import embed_batch, predict_batch
 from features.gallery.inference import inference_network
 from features.gallery.network import GalleryNetwork
 from features.gallery.packed import PackedGalleries
@@ -53,7 +52,7 @@ class Vectors:
 def embedded(view: View, vectors: Vectors) -> Embeddings:
     """Vectors in the view's own scale, with its fingerprint; overwrites `vectors.raw`."""
     matrix = vectors.raw.sub_(view.mean).div_(view.std).float().numpy()
-    return Embeddings(vectors.ids, matrix, view.fingerprint, vectors.photos, vectors.item)
+    return Embeddings(vectors.ids, matrix, view.fingerprint, vectors.photos, vectors.item, view.task)
 
 
 @torch.no_grad()
@@ -90,7 +89,8 @@ def network_vectors(
         start, end = end, end + len(batch.rows)
         if end > len(vectors):
             vectors = torch.cat([vectors, vectors.new_empty(end, width)])  # at least twice as many
-        vectors[start:end] = (predict_batch if outputs else embed_batch)(network, batch, stored=stored)
+        of_batch = network.outputs if outputs else network.embed_batch
+        vectors[start:end] = of_batch(batch.galleries, stored=stored)
         rows.append(batch.rows.cpu())
         done += len(batch.galleries.pixels)
         if progress is not None:

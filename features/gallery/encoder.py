@@ -53,7 +53,8 @@ class GalleryEncoder:
         The caps of the training data's schema: photos of a gallery, pixels of a photo.
     report : dict
         What became of photos and labels (JSON-able): "photos", "labels", "left_out"; with `config.sharing` also
-        "sharing": which heads share a hidden layer, and how that came about.
+        "sharing": which heads share a hidden layer, and how that came about; with `config.modulation` "modulation":
+        how far every task's masks are from 1, where they start, root mean square.
     task_mean, task_std : tensors `(T, D)`, optional
         With `config.modulation`: as `mean` and `std`, of the vectors under every task's masks.
 
@@ -233,15 +234,10 @@ class GalleryEncoder:
 
         if not self.heads_trained:
             raise InputError("this encoder's heads were not trained: it has vectors, but no predictions")
-        own = self.task_mean is not None  # a vector per task: the heads read them batch by batch
-        vectors = vectors_of_data(
-            self, data, rows, photos=photos, progress=progress, device=device, log=None, outputs=own
+        found = vectors_of_data(
+            self, data, rows, photos=photos, progress=progress, device=device, log=None, outputs=True
         )
-        if own:
-            return vectors.ids, vectors.raw.float()
-        where = next(self.network.parameters()).device
-        with torch.no_grad():
-            return vectors.ids, self.network.predict(vectors.raw.float().to(where)).cpu()
+        return found.ids, found.raw.float()
 
     def save(self, directory: Path | str) -> Path:
         """Write the encoder to `directory`, whole or not at all."""

@@ -23,6 +23,7 @@ from features.artifact import (
     check_directory,
     check_tensors,
     new_directory,
+    read_format,
     read_json,
     read_tensors,
     write_json,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from features.gallery.encoder import GalleryEncoder
 
 KIND = "gallery encoder"
-HEAD = {"kind": KIND, "format": 1}
+FORMATS = (1, 2)  # 1 had no modulation and no sharing, which are off by default
 TENSORS, CONFIG, HISTORY, REPORT = "encoder.safetensors", "config.json", "history.json", "report.json"
 NETWORK, MEAN, STD = "network.", "standard.mean", "standard.std"
 TASK_MEAN, TASK_STD = "standard.task_mean", "standard.task_std"
@@ -51,7 +52,7 @@ def save_encoder(encoder: GalleryEncoder, directory: Path) -> Path:
     config = encoder.config.model_dump(mode="json")
     if encoder.config.weights is not None:  # the weights themselves are saved; where they once lay means nothing there
         config["weights"] = encoder.config.weights.name
-    with new_directory(directory, HEAD) as part:
+    with new_directory(directory, {"kind": KIND, "format": FORMATS[-1]}) as part:
         tensors = {NETWORK + name: tensor for name, tensor in encoder.network.state_dict().items()}
         tensors |= {MEAN: encoder.mean, STD: encoder.std}
         if encoder.task_mean is not None and encoder.task_std is not None:
@@ -88,7 +89,8 @@ def load_encoder(cls: type[GalleryEncoder], directory: Path) -> GalleryEncoder:
         Naming every file that is missing or changed, every tensor that does not fit, or the fingerprint if the whole
         is not what it was.
     """
-    check_directory(directory, KIND, HEAD, (TENSORS, CONFIG, HISTORY, REPORT))
+    head = {"kind": KIND, "format": read_format(directory, KIND, FORMATS)}
+    check_directory(directory, KIND, head, (TENSORS, CONFIG, HISTORY, REPORT))
     state, path = read_json(directory / CONFIG), directory / CONFIG
     try:
         config, tasks = EncoderConfig.model_validate(state["config"]), GalleryTasks.from_state(state["tasks"])

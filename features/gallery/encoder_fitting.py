@@ -24,7 +24,6 @@ from features.gallery.data import GalleryData
 from features.gallery.embedding import check_source, network_vectors, standardisation
 from features.gallery.fitting import WEIGHTINGS, fit_network
 from features.gallery.inference import inference_network
-from features.gallery.modulated_network import ModulatedGalleryNetwork
 from features.gallery.network import GalleryNetwork
 from features.gallery.prefix_cache import PrefixCache
 from features.gallery.rows import chosen_rows
@@ -110,6 +109,8 @@ def fit_encoder(
     if sharing is not None:
         report["sharing"] = sharing_record(sharing)
         made.log(f"hidden layers of the heads: {groups_text(report['sharing']['groups'])}")
+    if distances := made.network.mask_distances():
+        report["modulation"] = dict(zip(made.tasks.names, distances))
     return _finished(cls, made, history, not isinstance(weighting, TripletLoss), report, cache)
 
 
@@ -178,10 +179,10 @@ def _weighting(made: _Prepared) -> Any:
 
 
 def _sharing(made: _Prepared) -> SelectiveSharing | None:
-    if not isinstance(made.network.heads, Branches):
+    heads, directive = made.network.heads, made.config.sharing
+    if directive == "none" or not isinstance(heads, Branches):
         return None
-    directive, seed = made.config.sharing, made.config.training.seed
-    return SelectiveSharing(made.network.heads, made.tasks.names, directive=directive, seed=seed)
+    return SelectiveSharing(heads, made.tasks.names, directive=directive, seed=made.config.training.seed)
 
 
 def _check_triplets(classes: Tensor) -> None:
@@ -294,7 +295,7 @@ def _finished(
 
 def _of_tasks(made: _Prepared, source: Any, *, stored: bool) -> tuple[Tensor | None, Tensor | None]:
     """With modulation, mean and spread `(T, D)` of every task's vectors, over at most `OF_TASKS` training galleries."""
-    if not isinstance(made.network, ModulatedGalleryNetwork):
+    if not made.network.modulated:
         return None, None
     some = made.train[:: -(-len(made.train) // OF_TASKS)]
     budget, index = made.config.photo_budget, made.data.photos

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from features.gallery.modulated_network import ModulatedGalleryNetwork
 from features.gallery.network import GalleryNetwork
 from features.gallery.triplets import FixedTriplets, TripletLoss
 from multitask import History, LossWeighting, TrainingConfig, default_device, fit, make_weighting, masked_losses
@@ -86,17 +85,14 @@ def fit_network(
     weighting.to(where)
     if isinstance(weighting, TripletLoss) and network.heads is not None:
         network.heads.requires_grad_(False)  # no loss reaches them
-    drawn: list[FixedTriplets] = []  # at the first epoch, for all of them
+    fixed: list[FixedTriplets] = []  # drawn at the first epoch, for all of them
+    share = min(1.0, network.tasks_at_once / max(1, len(network.tasks)))  # of the tasks, in a training step
 
     def task_losses(model: nn.Module, batch: GalleryBatch) -> tuple[Tensor, Tensor]:
-        if not isinstance(network, ModulatedGalleryNetwork):
-            return masked_losses(network.tasks, predict_batch(network, batch, stored=stored), batch.labels)
-        # A step evaluates some of the tasks; for the others it is as if the labels were missing. Their number is no
-        # reason to scale the losses: Adam's steps do not depend on it, and kendall's variances would.
-        drawn = network.draw_tasks()
-        outputs = network.predict_tasks(network.embed_tasks(batch.galleries, drawn, stored=stored), drawn)
-        labels = torch.full_like(batch.labels, torch.nan).index_copy(1, drawn, batch.labels[:, drawn])
-        return masked_losses(network.tasks, outputs, labels)
+        tasks, labels = network.draw_tasks(), batch.labels
+        if tasks is not None:  # for the others it is as if the labels were missing
+            labels = torch.full_like(labels, torch.nan).index_copy(1, tasks, labels[:, tasks])
+        return masked_losses(network.tasks, network.outputs(batch.galleries, tasks, stored=stored), labels)
 
     losses_of: TaskLosses[GalleryBatch] = task_losses
     if sharing is not None:
@@ -105,15 +101,17 @@ def fit_network(
 
     def loss(model: nn.Module, batch: GalleryBatch) -> Tensor:
         if isinstance(weighting, TripletLoss):
-            triplet: Tensor = weighting(embed_batch(network, batch, stored=stored), batch.labels)
+            triplet: Tensor = weighting(network.embed_batch(batch.galleries, stored=stored), batch.labels)
             return triplet
-        total: Tensor = weighting(*losses_of(model, batch))
+        # Scaled to the size of all tasks' loss, behind the weighting, whose learned variances are of single tasks: so
+        # training and validation losses compare, and clipping, weight decay and sgd mean what they do without drawing.
+        total: Tensor = weighting(*losses_of(model, batch)) / share
         return total
 
     def validate(model: nn.Module) -> Mapping[str, float]:
         held_out = () if validation is None else validation()
         if isinstance(weighting, TripletLoss):
-            return {VALIDATION_LOSS: _triplet_loss(network, held_out, weighting, config.seed, stored, drawn)}
+            return {VALIDATION_LOSS: _triplet_loss(network, held_out, weighting, config.seed, stored, fixed)}
         losses, counts = mean_losses(network, held_out, stored=stored)
         return {VALIDATION_LOSS: float(weighting(losses, counts))}
 
@@ -130,19 +128,6 @@ def fit_network(
     )
 
 
-def embed_batch(network: GalleryNetwork, batch: GalleryBatch, *, stored: bool = False) -> Tensor:
-    """Gallery vectors `(B, D)` of a batch of pixels, or of stored outputs of the frozen prefix."""
-    galleries = batch.galleries
-    return network.embed_stored(galleries.pixels, galleries.offsets) if stored else network.embed(galleries)
-
-
-def predict_batch(network: GalleryNetwork, batch: GalleryBatch, *, stored: bool = False) -> Tensor:
-    """Outputs of all tasks `(B, sum of widths)` of such a batch."""
-    if isinstance(network, ModulatedGalleryNetwork):
-        return network.predict_tasks(network.embed_tasks(batch.galleries, stored=stored))
-    return network.predict(embed_batch(network, batch, stored=stored))
-
-
 @torch.no_grad()
 def mean_losses(
     network: GalleryNetwork, batches: Iterable[GalleryBatch], *, stored: bool = False
@@ -155,7 +140,7 @@ def mean_losses(
     sums = torch.zeros(len(network.tasks), dtype=torch.float64, device=device)
     totals = torch.zeros_like(sums)
     for batch in batches:
-        outputs = predict_batch(network, batch, stored=stored)
+        outputs = network.outputs(batch.galleries, stored=stored)
         losses, counts = masked_losses(network.tasks, outputs, batch.labels)
         sums += losses.double() * counts
         totals += counts
@@ -169,16 +154,16 @@ def _triplet_loss(
     loss: TripletLoss,
     seed: int,
     stored: bool,
-    drawn: list[FixedTriplets],
+    fixed: list[FixedTriplets],
 ) -> float:
-    """The loss of fixed triplets, those in `drawn`; where it is empty they are drawn, from the labels and the seed."""
+    """The loss of the triplets in `fixed`; where it is empty they are drawn, from the labels and the seed."""
     vectors, classes = [], []
     for batch in batches:
-        vectors.append(embed_batch(network, batch, stored=stored))
+        vectors.append(network.embed_batch(batch.galleries, stored=stored))
         classes.append(batch.labels)
-    if not drawn:
-        drawn.append(FixedTriplets.draw(torch.cat(classes).double().cpu().numpy(), seed=seed))
-    return drawn[0].loss(torch.cat(vectors), loss.margin)
+    if not fixed:
+        fixed.append(FixedTriplets.draw(torch.cat(classes).double().cpu().numpy(), seed=seed))
+    return fixed[0].loss(torch.cat(vectors), loss.margin)
 
 
-__all__ = ["VALIDATION_LOSS", "embed_batch", "fit_network", "mean_losses", "predict_batch"]
+__all__ = ["VALIDATION_LOSS", "fit_network", "mean_losses"]

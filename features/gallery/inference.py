@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from features.gallery.backbones import Backbone, Frozen
-from features.gallery.modulated_network import ModulatedGalleryNetwork
 from features.gallery.network import GalleryNetwork
 from features.gallery.preprocessing import Normalise
 from multitask.malloc import keep_freed_memory
@@ -49,7 +48,7 @@ def inference_network(network: Network, precision: Literal["float32", "bfloat16"
     keep_freed_memory()  # else every batch returns its buffers to the system and asks for them again
     twin = copy(network)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    kind = _FoldedParts if isinstance(network, ModulatedGalleryNetwork) else _Folded
+    kind = _FoldedParts if network.modulated else _Folded
     own = {"backbone": kind(network.backbone, dtype), "pooling": _InFloat64(deepcopy(network.pooling).double())}
     twin._modules = {**network._modules, **own}
     return twin.eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from features.gallery.backbones import Backbone
 from features.gallery.network import GalleryNetwork
 from features.gallery.packed import PackedGalleries
-from multitask.modulation.layers import Scaling
+from multitask.modulation.layers import Scaling, under_each
 
 
 class ModulatedGalleryNetwork(GalleryNetwork):
@@ -38,7 +38,7 @@ class ModulatedGalleryNetwork(GalleryNetwork):
     Raises
     ------
     ValueError
-        No task; or nothing of the backbone trains.
+        No task; nothing of the backbone trains; or nothing of it comes before the masks, which would scale the photos.
 
     Examples
     --------
@@ -50,19 +50,22 @@ class ModulatedGalleryNetwork(GalleryNetwork):
     (torch.Size([2, 192]), torch.Size([2, 2, 192]), torch.Size([2, 2]))
     """
 
+    modulated: ClassVar[bool] = True
+
     def __init__(self, backbone: Backbone, *, tasks: Sequence[Any], tasks_at_once: int = 8, **settings: Any) -> None:
         if not tasks:
             raise ValueError("`tasks` must hold at least one task to modulate by, got none")
         if not len(backbone.suffix):
             raise ValueError("`backbone` must have a last stage that trains, got one that is frozen")
+        if not [*backbone.prefix.parameters(), *backbone.suffix[:-1].parameters()]:
+            raise ValueError("`backbone` must be cut before its last stage, got one in one piece: make it with `cut`")
         super().__init__(backbone, tasks=tasks, **settings)
         self.tasks_at_once = tasks_at_once
-        self.stage_masks = Scaling(len(self.tasks), _channels_before_last(backbone))
+        _, *rest = _last_takes(backbone)
+        # (N, C), maps (N, C, H, W), tokens (N, L, C) or maps (N, H, W, C); photos are square, and so are their maps
+        axis = 1 if len(rest) == 1 or (len(rest) == 3 and rest[1] == rest[2]) else -1
+        self.stage_masks = Scaling(len(self.tasks), rest[0 if axis == 1 else -1], channel_axis=axis)
         self.vector_masks = Scaling(len(self.tasks), self.dim)
-
-    def forward(self, galleries: PackedGalleries) -> Tensor:
-        """B galleries to the outputs of all tasks `(B, sum of widths)`, each under its own masks."""
-        return self.predict_tasks(self.embed_tasks(galleries))
 
     def embed(self, galleries: PackedGalleries) -> Tensor:
         """B galleries to their vectors `(B, dim)` float32 under the mean masks; zeros for one without photos."""
@@ -89,19 +92,24 @@ class ModulatedGalleryNetwork(GalleryNetwork):
             stage, vector = stage[tasks], vector[tasks]
         return self._embed(galleries, stage, vector, stored=stored)
 
-    def predict_tasks(self, vectors: Tensor, tasks: Tensor | None = None) -> Tensor:
-        """Vectors `(B, k, dim)` of the `tasks` `(k,)` to `(B, sum of widths)`; columns of other tasks mean nothing."""
-        assert self.heads is not None
-        vectors = vectors.to(self.heads.output_weight.dtype)  # pooling in float64 is for vectors, not for heads
-        if tasks is not None:
+    def outputs(self, galleries: PackedGalleries, tasks: Tensor | None = None, *, stored: bool = False) -> Tensor:
+        """B galleries to the outputs of all tasks `(B, sum of widths)`, each under its own masks."""
+        vectors = self.embed_tasks(galleries, tasks, stored=stored)  # (B, k, dim)
+        if tasks is not None:  # the heads read T vectors
             empty = vectors.new_zeros(len(vectors), len(self.tasks), self.dim)
             vectors = empty.index_copy(1, tasks, vectors)
         return self.predict(vectors)
 
     def draw_tasks(self) -> Tensor:
-        """The tasks `(k,)` of a training step, by torch's random state on the CPU, which checkpoints keep."""
-        drawn = torch.randperm(len(self.tasks))[: self.tasks_at_once].sort().values
-        return drawn.to(self.stage_masks.weight.device)
+        """Some tasks `(k,)` for a training step, by torch's random state on the CPU, which checkpoints keep."""
+        some = torch.randperm(len(self.tasks))[: self.tasks_at_once].sort().values
+        return some.to(self.stage_masks.weight.device)
+
+    def mask_distances(self) -> list[float]:
+        """`(T,)` root mean square of a task's masks less 1; 0 for a task that training never drew with a label."""
+        masks = torch.cat([self.stage_masks.effective(), self.vector_masks.effective()], dim=1).detach()
+        found: list[float] = (masks - 1).square().mean(1).sqrt().tolist()
+        return found
 
     def of_task(self, task: int) -> ModulatedGalleryNetwork:
         """The same network under the masks of one task: its `embed` gives that task's vectors; parameters are shared.
@@ -124,14 +132,13 @@ class ModulatedGalleryNetwork(GalleryNetwork):
             views.append(self._before_last(pixels.flip(3), stored))
         # BatchNorm takes its statistics over all drawn tasks together, so a training step is never cut.
         size = len(stage) if self.training else self.tasks_at_once
-        found = []
+        found, axis = [], self.stage_masks.channel_axis
         for stage_block, vector_block in zip(stage.split(size), vector.split(size)):
-            of_views = [self.backbone.last(_scaled(maps, stage_block)) for maps in views]
-            features = of_views[0] if len(views) == 1 else torch.stack(of_views).mean(0)  # (k * N, width)
-            k, starts = (
-                len(stage_block),
-                offsets[:-1] + len(pixels) * torch.arange(len(stage_block))[:, None].to(offsets),
-            )
+            k = len(stage_block)
+            of_views = [self.backbone.last(under_each(maps, stage_block, axis)) for maps in views]
+            features = of_views[0] if len(views) == 1 else torch.stack(of_views).mean(0)  # (N * k, width)
+            features = features.unflatten(0, (len(pixels), k)).transpose(0, 1).flatten(0, 1)  # task by task
+            starts = offsets[:-1] + len(pixels) * torch.arange(k, device=offsets.device)[:, None]
             ends = torch.cat([starts.flatten(), starts.new_full((1,), k * len(pixels))])
             pooled = self.embed_features(features, ends).unflatten(0, (k, -1))  # (k, B, dim)
             found.append(pooled * vector_block[:, None].to(pooled.dtype))
@@ -147,32 +154,16 @@ def _one(masks: Scaling, task: int) -> Scaling:
     return own
 
 
-def _channel_axis(maps: Tensor) -> int:
-    """Axis 1 of `(n, C)` and `(n, C, H, W)`, the last one of tokens `(n, L, C)` and of maps `(n, H, W, C)`."""
-    square = maps.ndim == 4 and maps.shape[2] == maps.shape[3]  # photos are square, and so are their maps
-    return 1 if maps.ndim == 2 or square else maps.ndim - 1
-
-
-def _scaled(maps: Tensor, masks: Tensor) -> Tensor:
-    """`(N, ...)` under k masks `(k, C)` to `(k * N, ...)`, mask by mask."""
-    axis = _channel_axis(maps)
-    shape = [len(masks), *([1] * maps.ndim)]
-    shape[axis + 1] = masks.shape[1]
-    return (maps[None] * masks.to(maps.dtype).view(shape)).flatten(0, 1)
-
-
 @torch.no_grad()
-def _channels_before_last(backbone: Backbone) -> int:
-    """C, by one black photo in evaluation mode."""
+def _last_takes(backbone: Backbone) -> torch.Size:
+    """The shape of what the last stage takes, by one black photo in evaluation mode."""
     modes = {module: module.training for module in backbone.modules()}
     size = backbone.preprocessing.size
     try:
-        backbone.eval()
-        maps = backbone.before_last(torch.zeros(1, 3, size, size))
+        return backbone.eval().before_last(torch.zeros(1, 3, size, size)).shape
     finally:
         for module, mode in modes.items():
             module.training = mode
-    return int(maps.shape[_channel_axis(maps)])
 
 
 __all__ = ["ModulatedGalleryNetwork"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,10 @@ class GalleryNetwork(nn.Module):
     ----------
     dim : int
         Length of the gallery vector.
+    modulated : bool
+        Whether every task has vectors of its own: `ModulatedGalleryNetwork`.
+    tasks_at_once : int
+        Tasks that a training step evaluates: all of them, unless it is modulated.
 
     Examples
     --------
@@ -64,6 +69,8 @@ class GalleryNetwork(nn.Module):
     >>> network.embed(galleries).shape, network(galleries).shape
     (torch.Size([2, 192]), torch.Size([2, 6]))
     """
+
+    modulated: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -84,7 +91,7 @@ class GalleryNetwork(nn.Module):
         if embed_dim is not None and embed_dim < 1:
             raise ValueError(f"`embed_dim` must be at least 1, got {embed_dim}")
         self.backbone, self.cover, self.tasks = backbone, cover, tuple(tasks)
-        self.root, self.mirror = root, mirror
+        self.root, self.mirror, self.tasks_at_once = root, mirror, len(self.tasks)
         self.project = nn.Identity() if embed_dim is None else nn.Linear(backbone.width, embed_dim)
         width = backbone.width if embed_dim is None else embed_dim
         self.pooling = make_pooling(pooling, width)
@@ -96,7 +103,7 @@ class GalleryNetwork(nn.Module):
 
     def forward(self, galleries: PackedGalleries) -> Tensor:
         """B galleries to the outputs of all tasks `(B, sum of widths)`: logits, or values of a regression."""
-        return self.predict(self.embed(galleries))
+        return self.outputs(galleries)
 
     def embed(self, galleries: PackedGalleries) -> Tensor:
         """B galleries to their vectors `(B, dim)` float32; zeros for one without photos."""
@@ -119,6 +126,36 @@ class GalleryNetwork(nn.Module):
             return pooled
         return torch.cat([pooled, first_of_each(embeddings, offsets).to(pooled.dtype)], dim=1)
 
+    def embed_batch(self, galleries: PackedGalleries, *, stored: bool = False) -> Tensor:
+        """`embed`, or with `stored` what it gives from outputs of the backbone's frozen prefix."""
+        return self.embed_stored(galleries.pixels, galleries.offsets) if stored else self.embed(galleries)
+
+    def outputs(self, galleries: PackedGalleries, tasks: Tensor | None = None, *, stored: bool = False) -> Tensor:
+        """B galleries to the outputs of all tasks `(B, sum of widths)`; those of other tasks than `tasks` mean nothing.
+
+        `tasks` `(k,)` are those of `draw_tasks`, None = all; `stored` as for `embed_batch`.
+        """
+        del tasks  # they share one vector
+        return self.predict(self.embed_batch(galleries, stored=stored))
+
+    def draw_tasks(self) -> Tensor | None:
+        """The tasks `(k,)` that a training step evaluates; None = all of them."""
+        return None
+
+    def embed_tasks(self, galleries: PackedGalleries, tasks: Tensor | None = None, *, stored: bool = False) -> Tensor:
+        """B galleries to a vector for each of the `tasks` `(k,)`, None = all, `(B, k, dim)`: the same for all."""
+        k = len(self.tasks) if tasks is None else len(tasks)
+        return self.embed_batch(galleries, stored=stored)[:, None].expand(-1, k, -1)
+
+    def mask_distances(self) -> list[float]:
+        """`(T,)` how far every task's masks are from 1, where they start, root mean square; empty without masks."""
+        return []
+
+    def of_task(self, task: int) -> GalleryNetwork:
+        """A network for the vectors of one task: this one."""
+        del task
+        return self
+
     def predict(self, vectors: Tensor) -> Tensor:
         """Gallery vectors `(B, dim)`, or one per task `(B, T, dim)`, to the outputs of all tasks `(B, sum of widths)`.
 
@@ -129,7 +166,8 @@ class GalleryNetwork(nn.Module):
         """
         if self.heads is None:
             raise ValueError("`tasks` must hold at least one task to predict, got none")
-        outputs: Tensor = self.heads(vectors)
+        # Pooling in float64 (`inference_network`) is for vectors, not for heads.
+        outputs: Tensor = self.heads(vectors.to(self.heads.output_weight.dtype))
         return outputs
 
 

@@ -42,6 +42,8 @@ class Embeddings:
         sha256 of the photos that were embedded, in the order of the ids.
     item : str
         The id column's name in a file.
+    task : str, optional
+        Whose masks they were made under, by an encoder with modulation; None = the encoder's own vectors.
 
     Raises
     ------
@@ -60,6 +62,7 @@ class Embeddings:
     encoder: str
     photos: str
     item: str = "item_id"
+    task: str | None = None
 
     def __post_init__(self) -> None:
         if self.matrix.ndim != 2 or self.matrix.dtype != np.float32 or len(self.matrix) != len(self.ids):
@@ -86,12 +89,13 @@ class Embeddings:
         """Write `path` (Parquet) and its sibling `<stem>.npy`; earlier files are replaced once the new ones are whole.
 
         The Parquet file is complete by itself; its metadata under `galleryrank.embedding` is JSON: encoder, photos,
-        dim, version, and the sha256 of the matrix, which ties the two files together.
+        dim, version, the task where there is one, and the sha256 of the matrix, which ties the two files together.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         matrix = np.ascontiguousarray(self.matrix)
         head = {"encoder": self.encoder, "photos": self.photos, "dim": self.dim, "version": VERSION}
+        head |= {} if self.task is None else {"task": self.task}
         ids = pa.array(self.ids if self.ids.dtype.kind in "iu" else self.ids.tolist())
         schema = pa.schema(
             [pa.field(self.item, ids.type), pa.field(VECTOR, pa.list_(pa.float32(), self.dim))],
@@ -141,7 +145,7 @@ class Embeddings:
             raise InputError(Fault(f"{expected}, got {matrix.shape} {matrix.dtype}", source))
         if _sha256(matrix) != head["sha256"]:
             raise InputError(Fault(f"does not hold the vectors that {path.name} was written with: embed again", source))
-        return cls(ids, matrix, head["encoder"], head["photos"], item)
+        return cls(ids, matrix, head["encoder"], head["photos"], item, head.get("task"))
 
 
 def _head(path: Path) -> tuple[dict[str, Any], str]:
@@ -153,6 +157,7 @@ def _head(path: Path) -> tuple[dict[str, Any], str]:
         raise InputError(Fault(f"was not made by an encoder: it has no metadata {key!r}", path))
     kinds = {"photos": str, "dim": int, "sha256": str}
     wrong = [name for name, kind in kinds.items() if not isinstance(head.get(name), kind)]
+    wrong += [] if isinstance(head.get("task"), str | None) else ["task"]
     faults = [Fault(f"metadata {key!r} must name {name!r}", path) for name in wrong]
     ids = [field.name for field in schema if field.name != VECTOR and is_id_type(field.type)]
     expected = pa.list_(pa.float32(), head["dim"]) if not wrong and head["dim"] > 0 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from features.gallery.preprocessing import GlobalAverage, NetworkParts, Preproce
 from features.gallery.torchvision_operators import declare_missing_operators
 from features.gallery.weights import load_weights, read_weights
 
+Split = Literal["train", "modulation"]
+
 
 def timm_network(
     name: str,
@@ -22,7 +24,7 @@ def timm_network(
     *,
     pretrained: bool = False,
     size: int | None = None,
-    split: bool = False,
+    split: Split | None = None,
 ) -> NetworkParts:
     """The network `name` of timm with its own mean, standard deviation and photo size.
 
@@ -40,10 +42,10 @@ def timm_network(
         Let timm fetch weights.
     size : int, optional
         Photo size in pixels; None = the network's own.
-    split : bool
-        Cut the network for ``train="last_block"``: the `back` part is the last element of its stack of stages or blocks
-        (of a VGG network the convolutions between its last two poolings, block 5) and everything behind it. If not,
-        `front` passes its input on and `back` is the whole network.
+    split : "train" or "modulation", optional
+        The setting that needs the network cut: the `back` part is then the last element of its stack of stages or
+        blocks (of a VGG network the convolutions between its last two poolings, block 5) and everything behind it.
+        None: `front` passes its input on and `back` is the whole network.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def timm_network(
         return NetworkParts(nn.Identity(), whole, width, preprocessing)
     expected = _run(name, whole, preprocessing.size)
     parts = NetworkParts(*_cut(network), width, preprocessing)
-    _check_cut(name, parts, expected)
+    _check_cut(name, parts, expected, split)
     return parts
 
 
@@ -218,11 +220,17 @@ def _cut(network: Any) -> tuple[nn.Module, nn.Module]:
     return FeatureMaps(front), Features(back)
 
 
+_NEEDS_CUT: dict[Split, tuple[object, str]] = {
+    "train": ("last_block", 'use train = "all" or "none"'),
+    "modulation": (True, "its masks would act there: leave it out"),
+}
+
+
 def _unchanged(x: Tensor) -> Tensor:
     return x
 
 
-def _check_cut(name: str, parts: NetworkParts, expected: Tensor) -> None:
+def _check_cut(name: str, parts: NetworkParts, expected: Tensor, split: Split) -> None:
     """A network whose own forward does more than run its layers in turn must not come out changed."""
     try:
         cut = _run(name, nn.Sequential(parts.front, parts.back), parts.preprocessing.size)
@@ -230,5 +238,5 @@ def _check_cut(name: str, parts: NetworkParts, expected: Tensor) -> None:
     except InputError:
         same = False
     if not same:
-        message = f'{name} cannot be cut into a frozen and a trained part; use train = "all" or "none"'
-        raise InputError(Fault(message, key="train", value="last_block"))
+        value, advice = _NEEDS_CUT[split]
+        raise InputError(Fault(f"{name} cannot be cut before its last stage; {advice}", key=split, value=value))

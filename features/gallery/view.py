@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from features.errors import Fault, InputError
-from features.gallery.modulated_network import ModulatedGalleryNetwork
 from features.gallery.network import GalleryNetwork
 
 if TYPE_CHECKING:
@@ -21,12 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A network for vectors, their mean and spread `(D,)` over training galleries, and the fingerprint of it all."""
+    """A network for vectors, their mean and spread `(D,)` over training galleries; fingerprint and task."""
 
     network: GalleryNetwork
     mean: Tensor
     std: Tensor
     fingerprint: str
+    task: str | None = None
 
     @classmethod
     def of(cls, encoder: GalleryEncoder, task: str | None) -> View:
@@ -40,7 +40,7 @@ class View:
         if task is None:
             return cls(encoder.network, encoder.mean, encoder.std, encoder.fingerprint)
         network, means, stds = encoder.network, encoder.task_mean, encoder.task_std
-        if not isinstance(network, ModulatedGalleryNetwork) or means is None or stds is None:
+        if means is None or stds is None:
             message = (
                 "must be left out: this encoder was made without modulation and has the same vectors for all tasks"
             )
@@ -52,12 +52,12 @@ class View:
         mean, std = means[number], stds[number]
         digest = hashlib.sha256(f"{encoder.fingerprint};{task};".encode())
         digest.update(torch.stack([mean, std]).cpu().numpy().tobytes())
-        return cls(network.of_task(number), mean, std, digest.hexdigest())
+        return cls(network.of_task(number), mean, std, digest.hexdigest(), task)
 
 
 @torch.no_grad()
 def task_standardisation(
-    network: ModulatedGalleryNetwork,
+    network: GalleryNetwork,
     batches: Callable[[], Iterable[GalleryBatch]],
     standardise: Callable[[Tensor], tuple[Tensor, Tensor]],
     *,
@@ -67,7 +67,7 @@ def task_standardisation(
 
     Parameters
     ----------
-    network : ModulatedGalleryNetwork
+    network : GalleryNetwork
         As it is used, in evaluation mode.
     batches : function without arguments
         Gives the galleries, every time it is called: the vectors of `network.tasks_at_once` tasks are held together.
@@ -75,7 +75,7 @@ def task_standardisation(
         Vectors `(n, D)` float64 to mean and spread `(D,)`.
     """
     found: list[tuple[Tensor, Tensor]] = []
-    device = network.stage_masks.weight.device
+    device = next(network.parameters()).device
     for tasks in torch.arange(len(network.tasks), device=device).split(network.tasks_at_once):
         parts = [network.embed_tasks(batch.galleries, tasks, stored=stored).double().cpu() for batch in batches()]
         found += [standardise(vectors) for vectors in torch.cat(parts).unbind(1)]

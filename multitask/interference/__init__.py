@@ -3,7 +3,7 @@
 gradient_gram, shared_parameters   inner products of the tasks' gradients, and the weights they are taken on
 update_compliance, conflict_index  what many minibatches' inner products say: shares of agreement, one number
 gradient_cosines                   the same as mean cosines
-InterferenceRecorder               records them while `fit` trains
+InterferenceRecorder               records them while `fit` trains; sparing_every, how often costs 5 %
 diagnostic, Interference           a trained model's, on fresh batches and without the noise of training
 compliance_figure                  heat maps of the ratios
 
@@ -17,7 +17,7 @@ from multitask.interference.compliance import conflict_index, gradient_cosines, 
 from multitask.interference.diagnostic import diagnostic
 from multitask.interference.figure import compliance_figure
 from multitask.interference.gradients import gradient_gram, shared_parameters
-from multitask.interference.recorder import InterferenceRecorder
+from multitask.interference.recorder import InterferenceRecorder, sparing_every
 from multitask.interference.summary import Interference
 
 __all__ = [
@@ -29,5 +29,6 @@ __all__ = [
     "gradient_cosines",
     "gradient_gram",
     "shared_parameters",
+    "sparing_every",
     "update_compliance",
 ]

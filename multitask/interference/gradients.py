@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -63,10 +63,25 @@ def gradient_gram(losses: Tensor, parameters: Iterable[Tensor], counts: Tensor |
             torch.autograd.grad(losses, theta, grad_outputs=units[t], retain_graph=True, allow_unused=True)
             for t in tasks
         ]
-    gram = torch.zeros(len(losses), len(losses), dtype=torch.float64, device=losses.device)
-    for parameter, per_task in zip(theta, zip(*gradients, strict=True)):
-        rows = gram.new_zeros(len(losses), parameter.numel())  # (T, P_i)
-        for t, gradient in zip(tasks, per_task, strict=True):
+    return inner_products(dict(zip(tasks, gradients, strict=True)), theta, len(losses))
+
+
+def inner_products(
+    gradients: Mapping[int, Sequence[Tensor | None]], parameters: Sequence[Tensor], n_tasks: int
+) -> Tensor:
+    """`(T, T)` <g_t, g_t'> in float64 from each task's gradients on the parameters; what is absent counts as zeros.
+
+    Args:
+        gradients: by task number, one per parameter (None: not reached), as `torch.autograd.grad` gives them.
+        parameters: theta, at least one.
+        n_tasks: T.
+    """
+    device = parameters[0].device
+    gram = torch.zeros(n_tasks, n_tasks, dtype=torch.float64, device=device)
+    for i, parameter in enumerate(parameters):
+        rows = gram.new_zeros(n_tasks, parameter.numel())  # (T, P_i)
+        for t, of_task in gradients.items():
+            gradient = of_task[i]
             if gradient is not None:
                 rows[t] = gradient.flatten()
         gram += rows @ rows.T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +25,18 @@ class InterferenceRecorder(Observer):
 
     No step changes by a bit: the step's own graph is used, without a further forward pass, and neither gradients nor
     random states are touched. A recorded step costs one more backward pass per task that is in the batch, so training
-    takes about 2 T / (3 every) longer (a backward pass is two thirds of a step): 23 % at 7 tasks and `every = 20`, and
-    the same at 20 tasks and `every = 57`. An epoch's ratios come from steps / every minibatches; `update_compliance`
-    says what they are worth. Some of the tasks more often would tell less: T passes give all T^2 pairs.
+    takes about 2 T / (3 every) longer (a backward pass is two thirds of a step). By default `every` keeps that at 5 %
+    (`sparing_every`): every 94th step with 7 tasks, every 414th with 31. So few minibatches say little: K of them give
+    a ratio near one half to +-1 / sqrt(K), and 1,000 steps of 7 tasks are 11 minibatches, +-30 points. For a figure
+    that tells tasks apart (K = 100: +-10 points) record more often and pay for it, `every = 10` in 1,000 steps, 47 % at
+    7 tasks; or take the `diagnostic` of the trained model, whose batches are large. Some of the tasks more often would
+    tell less: T passes give all T^2 pairs.
 
     Under `torchrun` every process records its own slices of the batches, in checkpoints too: report rank 0's.
 
     Args:
         task_names: the T names, in the order of the losses.
-        every: k; the first step is recorded, then every k-th.
+        every: k; the first step is recorded, then every k-th. None = `sparing_every(T)`.
         parameters: where the gradients are compared; None = `shared_parameters(model)`.
 
     Raises:
@@ -59,11 +63,12 @@ class InterferenceRecorder(Observer):
     """
 
     def __init__(
-        self, task_names: Sequence[str], every: int = 20, *, parameters: Sequence[nn.Parameter] | None = None
+        self, task_names: Sequence[str], every: int | None = None, *, parameters: Sequence[nn.Parameter] | None = None
     ) -> None:
-        if every < 1:
+        self.task_names = tuple(task_names)
+        self.every = sparing_every(len(self.task_names)) if every is None else every
+        if self.every < 1:
             raise ValueError(f"`every` must be at least 1, got {every}")
-        self.task_names, self.every = tuple(task_names), every
         self.parameters = None if parameters is None else list(parameters)
         self._clear()
 
@@ -133,6 +138,10 @@ class InterferenceRecorder(Observer):
         ]
         return pd.DataFrame(rows, columns=["epoch", "minibatches", "conflict"])
 
+    def settings(self) -> dict[str, Any]:
+        """The names, and how often is recorded."""
+        return {"task_names": list(self.task_names), "every": self.every}
+
     def before_training(self, state: TrainingState) -> None:
         """Forgets an earlier run, unless this one goes on from its checkpoint."""
         if state.position.epoch == state.position.step == 0:
@@ -157,3 +166,14 @@ class InterferenceRecorder(Observer):
         """The inverse of `tensors`."""
         self._grams = [gram.clone() for gram in tensors["grams"]]
         self._epochs, self._step = tensors["epochs"].tolist(), int(tensors["step"])
+
+
+def sparing_every(n_tasks: int, cost: float = 0.05) -> int:
+    """The fewest steps from one record of T tasks to the next that take no more than `cost` of the training time.
+
+    2 T / (3 every) <= cost.
+
+    >>> sparing_every(2), sparing_every(7), sparing_every(31)
+    (27, 94, 414)
+    """
+    return max(1, math.ceil(2 * n_tasks / (3 * cost)))

@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from multitask.modulation.conditioned import TaskConditioned
+from multitask.modulation.conditioned import TaskConditioned, Tasks, task_names
+from multitask.modulation.dry_pass import output_shapes
 from multitask.modulation.modulation import Modulation
+from multitask.modulation.per_task import per_task
 from multitask.stacked import StackedLinear
 
 
@@ -26,8 +28,8 @@ class FullyShared(TaskConditioned):
         super().__init__(tasks)
         self.network = network
 
-    def forward(self, *inputs: Tensor, tasks: Tensor | str | int | None = None) -> Tensor:
-        self.task_numbers(tasks, inputs[0])  # a batch without tasks is as wrong here as elsewhere
+    def forward(self, *inputs: Tensor, tasks: Tasks = None) -> Tensor:
+        self.task_numbers(tasks, inputs)  # a batch without tasks is as wrong here as elsewhere
         output: Tensor = self.network(*inputs)
         return output
 
@@ -61,7 +63,7 @@ def conditional_similarity(
             rate.
 
     Raises:
-        ValueError: naming the argument; "disjoint" needs a channel per task.
+        ValueError: naming the argument; "disjoint" needs a channel per task. The network is then as it was.
 
     >>> network = nn.Sequential(nn.Linear(3, 4))
     >>> csn = conditional_similarity(network, 2, "0", example=torch.zeros(1, 3), start="disjoint")
@@ -70,17 +72,20 @@ def conditional_similarity(
     """
     if start not in ("normal", "disjoint"):
         raise ValueError(f"`start` must be 'normal' or 'disjoint', got {start!r}")
+    shape, of_tasks = output_shapes(network, [layer], example)[layer], len(task_names(tasks))
+    if len(shape) != 2:
+        raise ValueError(f"`layer` must give the embedding (B, C), got output of shape {tuple(shape)} from {layer!r}")
+    if start == "disjoint" and shape[1] < of_tasks:
+        raise ValueError(f"`start` 'disjoint' needs a channel per task, got {(of_tasks, shape[1])} tasks, channels")
     csn = Modulation(network, tasks, [layer], example=example, kind="mask", rate_factor=1.0)
+    (mask,) = csn.modulators.parameters()  # (T, C)
     with torch.no_grad():
-        for m in csn.modulators.parameters():  # the one mask, (T, C)
-            if start == "normal":
-                m.normal_(0.9, 0.7)
-                continue
-            own = m.shape[1] // m.shape[0]
-            if own < 1:
-                raise ValueError(f"`start` 'disjoint' needs a channel per task, got {tuple(m.shape)} tasks, channels")
-            channel_owner = torch.arange(m.shape[1], device=m.device) // own  # (C,); what is left over is nobody's
-            m.copy_(torch.where(channel_owner == torch.arange(m.shape[0], device=m.device)[:, None], 1.0, 0.1))
+        if start == "normal":
+            mask.normal_(0.9, 0.7)
+        else:
+            n_tasks, channels = mask.shape
+            owner = torch.arange(channels, device=mask.device) // (channels // n_tasks)  # what is left over: nobody
+            mask.copy_(torch.where(owner == torch.arange(n_tasks, device=mask.device)[:, None], 1.0, 0.1))
     return csn
 
 
@@ -114,9 +119,9 @@ class IndependentBranches(TaskConditioned):
         self.network = network
         self.branches = _Branches(self.n_tasks, in_features, width, bias=False)
 
-    def forward(self, *inputs: Tensor, tasks: Tensor | str | int | None = None) -> Tensor:
+    def forward(self, *inputs: Tensor, tasks: Tasks = None) -> Tensor:
         """`(B, ...)` inputs and `(B,)` task numbers, or the one task of all rows, to `(B, width)`."""
-        numbers = self.task_numbers(tasks, inputs[0])
+        numbers = self.task_numbers(tasks, inputs)
         # All branches of all rows in one product, and the rows' own taken from it: a weight gathered per row would be
         # B * in_features * width numbers.
         y = self.branches(self.network(*inputs))  # (T, B, width)
@@ -145,14 +150,10 @@ class IndependentNetworks(TaskConditioned):
             raise ValueError(f"`networks` must hold one network per task ({self.n_tasks}), got {len(networks)}")
         self.networks = nn.ModuleList(networks)
 
-    def forward(self, *inputs: Tensor, tasks: Tensor | str | int | None = None) -> Tensor:
+    def forward(self, *inputs: Tensor, tasks: Tasks = None) -> Tensor:
         """`(B, ...)` inputs and `(B,)` task numbers, or the one task of all rows, to `(B, d)`."""
-        numbers = self.task_numbers(tasks, inputs[0])
-        order = torch.argsort(numbers, stable=True)
-        counts = torch.bincount(numbers, minlength=self.n_tasks).tolist()
-        parts = zip(*(x.index_select(0, order).split(counts) for x in inputs))
-        outputs = [network(*part) for network, part in zip(self.networks, parts) if len(part[0])]
-        return torch.cat(outputs).index_select(0, torch.argsort(order))
+        numbers = self.task_numbers(tasks, inputs)
+        return per_task(lambda t, *rows: self.networks[t](*rows), inputs, numbers, self.n_tasks)
 
     def all_tasks(self, *inputs: Tensor) -> Tensor:
         """`(B, ...)` inputs to `(B, T, d)`."""
@@ -171,8 +172,7 @@ def independent_networks(make_network: Callable[[], nn.Module], tasks: int | Seq
     >>> networks(torch.ones(4, 3), tasks="colour").shape, networks.extra_parameters
     (torch.Size([4, 2]), 8)
     """
-    n_tasks = tasks if isinstance(tasks, int) else len(tasks)
-    return IndependentNetworks([make_network() for _ in range(n_tasks)], tasks)
+    return IndependentNetworks([make_network() for _ in task_names(tasks)], tasks)
 
 
 def only_mask(modulation: Modulation) -> Modulation:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
+
+# Of every row its task's number, `(B,)` integers in a tensor, an array or a list; or the one task of all rows, by name
+# or number. None, where a call left it out, is refused.
+Tasks = Tensor | ArrayLike | None
 
 
 class TaskConditioned(nn.Module, ABC):
@@ -20,13 +28,11 @@ class TaskConditioned(nn.Module, ABC):
 
     def __init__(self, tasks: int | Sequence[str]) -> None:
         super().__init__()
-        names = tuple(map(str, range(tasks))) if isinstance(tasks, int) else tuple(tasks)
-        if isinstance(tasks, str) or not names or not all(names) or len(set(names)) < len(names):
-            raise ValueError(f"`tasks` must be at least 1, or different names, got {tasks!r}")
-        self.task_names, self.n_tasks = names, len(names)
+        self.task_names = task_names(tasks)
+        self.n_tasks = len(self.task_names)
 
     @abstractmethod
-    def forward(self, *inputs: Tensor, tasks: Tensor | str | int | None = None) -> Tensor:
+    def forward(self, *inputs: Tensor, tasks: Tasks = None) -> Tensor:
         """`(B, ...)` inputs and `(B,)` task numbers, or the one task of all rows, to `(B, d)`.
 
         Numbers are checked where they lie: on a GPU that waits for the device, so pass them on the CPU.
@@ -45,8 +51,11 @@ class TaskConditioned(nn.Module, ABC):
     def embed(self, x: Tensor, task: str | int) -> Tensor:
         """The rows of x `(B, ...)` under one task, by name or number: `(B, d)`, without gradients.
 
-        BatchNorm and dropout act as the network's mode says: call `eval()` first.
+        Raises:
+            ValueError: in training mode, in which dropout would act and BatchNorm statistics would move.
         """
+        if self.training:
+            raise ValueError("`embed` must be called in evaluation mode, got a network in training: call eval() first")
         embedded: Tensor = self(x, tasks=task)
         return embedded
 
@@ -58,25 +67,82 @@ class TaskConditioned(nn.Module, ABC):
         """
         if isinstance(task, str) and task in self.task_names:
             return self.task_names.index(task)
-        if isinstance(task, int) and 0 <= task < self.n_tasks:
-            return task
+        number = _integer(task)
+        if number is not None and 0 <= number < self.n_tasks:
+            return number
         raise ValueError(f"`task` must be one of {self.task_names} or a number below {self.n_tasks}, got {task!r}")
 
-    def task_numbers(self, tasks: Tensor | str | int | None, x: Tensor) -> Tensor:
-        """`(B,)` task numbers (long) for the rows of x, on x's device.
+    def task_numbers(self, tasks: Tasks, inputs: Sequence[Tensor]) -> Tensor:
+        """`(B,)` task numbers (long) for the rows of the inputs, on the first input's device.
 
         Raises:
-            ValueError: if `tasks` is None, has another shape or type, or holds a number that is no task.
+            ValueError: if `tasks` is None, has another shape or type, or holds a number that is no task; or if there
+                is no input.
         """
-        rows = x.shape[0]
-        if isinstance(tasks, str | int):
-            return torch.full((rows,), self.task_number(tasks), device=x.device)
+        rows = rows_of(inputs)
         if tasks is None:
             raise ValueError(f"`tasks` must hold the task of every row, or name one for all ({rows} rows), got None")
-        if tasks.shape != (rows,) or tasks.is_floating_point() or tasks.dtype == torch.bool:
-            raise ValueError(f"`tasks` must be ({rows},) integers, got {tuple(tasks.shape)} {tasks.dtype}")
+        if isinstance(tasks, str) or _integer(tasks) is not None:
+            return torch.full((rows,), self.task_number(tasks), device=inputs[0].device)  # type: ignore[arg-type]
+        numbers = tasks if isinstance(tasks, Tensor) else _tensor(tasks)
+        if numbers is None or numbers.shape != (rows,) or numbers.dtype not in _INTEGERS:
+            got = repr(tasks) if numbers is None else f"{tuple(numbers.shape)} {numbers.dtype}"
+            raise ValueError(f"`tasks` must be ({rows},) integers, or one task of all rows, got {got}")
         if rows:
-            low, high = (int(bound) for bound in torch.aminmax(tasks))
+            low, high = (int(bound) for bound in torch.aminmax(numbers))
             if low < 0 or high >= self.n_tasks:
                 raise ValueError(f"`tasks` must lie in 0..{self.n_tasks - 1}, got {low if low < 0 else high}")
-        return tasks.to(x.device, torch.long)
+        return numbers.to(inputs[0].device, torch.long)
+
+
+def task_names(tasks: int | Sequence[str]) -> tuple[str, ...]:
+    """The T names.
+
+    Raises:
+        ValueError: unless `tasks` is at least 1, or holds different names.
+
+    >>> task_names(2), task_names(["type", "colour"])
+    (('0', '1'), ('type', 'colour'))
+    """
+    number = _integer(tasks)
+    if number is not None:
+        names: tuple[Any, ...] = tuple(map(str, range(number)))
+    else:
+        names = tuple(tasks) if isinstance(tasks, Iterable) and not isinstance(tasks, str) else ()
+    if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"`tasks` must be at least 1, or different names, got {tasks!r}")
+    return names
+
+
+def rows_of(inputs: Sequence[Tensor]) -> int:
+    """B.
+
+    Raises:
+        ValueError: if there is no input, or the first is no tensor with rows.
+    """
+    if not inputs or not isinstance(inputs[0], Tensor) or inputs[0].ndim == 0:
+        got = type(inputs[0]).__name__ if inputs else "none"
+        raise ValueError(f"`inputs` must begin with a tensor of rows (B, ...), got {got}")
+    return inputs[0].shape[0]
+
+
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def _integer(value: Any) -> int | None:
+    """A number of any integer type; None for all else, also for True and False and for tensors."""
+    if isinstance(value, bool | np.bool_ | Tensor):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def _tensor(values: Any) -> Tensor | None:
+    """What is no tensor yet, copied (an array may be read-only); None if it is nothing of the kind."""
+    try:
+        array = np.array(values)
+        return torch.from_numpy(array.astype(np.int64) if array.size == 0 else array)
+    except (TypeError, ValueError):  # ragged, or neither numbers nor bools
+        return None

@@ -11,13 +11,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from multitask.modulation.channel_axes import told_axis
+
 _LISTED = 40  # names an error lists in full
 
 
 def output_shapes(
     network: nn.Module, layers: Sequence[str], example: Tensor | tuple[Any, ...]
 ) -> dict[str, torch.Size]:
-    """The shape of each named layer's output for one input.
+    """The shape of each named layer's output for one input: `outputs_of`, without the axes."""
+    return outputs_of(network, layers, example)[0]
+
+
+def outputs_of(
+    network: nn.Module, layers: Sequence[str], example: Tensor | tuple[Any, ...]
+) -> tuple[dict[str, torch.Size], dict[str, int | None]]:
+    """The shape of each named layer's output for one input, and which of its axes the channels are.
+
+    The axis is that of the module inside the layer (or the layer itself) which ran last among those whose type tells
+    the axis (`told_axis`) and whose output had the layer's shape: 1, -1, or None where there is none.
 
     The pass runs in evaluation mode without gradients; training flags, BatchNorm statistics and random states are as
     before.
@@ -31,8 +43,8 @@ def output_shapes(
         ValueError: if a name is unknown (lists those that there are) or given twice, or the layer gives no tensor.
 
     >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
-    >>> output_shapes(network, ["0"], torch.zeros(2, 4))
-    {'0': torch.Size([2, 3])}
+    >>> outputs_of(network, ["0", "1"], torch.zeros(2, 4))
+    ({'0': torch.Size([2, 3]), '1': torch.Size([2, 3])}, {'0': -1, '1': None})
     """
     modules = dict(network.named_modules())
     names = [name for name in modules if name]
@@ -42,15 +54,25 @@ def output_shapes(
         if layer not in names:
             raise ValueError(f"`layers` must name layers of the network, got {layer!r}; {_there_are(layer, names)}")
     shapes: dict[str, torch.Size] = {}
+    axes: dict[str, int | None] = {}
+    told: list[tuple[str, int, torch.Size]] = []  # in the order in which they ran
+
+    def listen(name: str, axis: int, module: nn.Module, arguments: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            told.append((name, axis, output.shape))
 
     def keep(name: str, module: nn.Module, arguments: Any, output: Any) -> None:
         if not isinstance(output, Tensor):
             raise ValueError(f"`layers` must give one tensor each, got {type(output).__name__} from {name!r}")
         shapes[name] = output.shape
+        inside = [axis for n, axis, shape in told if shape == output.shape and (n == name or n.startswith(f"{name}."))]
+        axes[name] = inside[-1] if inside else None
 
     inputs = example if isinstance(example, tuple) else (example,)
     with torch.no_grad(), _untouched(network, inputs):
-        handles = [modules[layer].register_forward_hook(partial(keep, layer)) for layer in layers]
+        telling = [(n, axis) for n, module in modules.items() if (axis := told_axis(module)) is not None]
+        handles = [modules[n].register_forward_hook(partial(listen, n, axis)) for n, axis in telling]
+        handles += [modules[layer].register_forward_hook(partial(keep, layer)) for layer in layers]
         try:
             network(*inputs)
         finally:
@@ -59,7 +81,7 @@ def output_shapes(
     unused = [layer for layer in layers if layer not in shapes]
     if unused:
         raise ValueError(f"`layers` must be used by the network, got {unused}, which the example did not reach")
-    return {layer: shapes[layer] for layer in layers}
+    return {layer: shapes[layer] for layer in layers}, {layer: axes[layer] for layer in layers}
 
 
 @contextmanager

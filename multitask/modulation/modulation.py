@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 import torch
 from torch import Tensor, nn
 
-from multitask.modulation.conditioned import TaskConditioned
-from multitask.modulation.dry_pass import output_shapes
+from multitask.modulation.channel_axes import channel_axes
+from multitask.modulation.conditioned import TaskConditioned, Tasks, rows_of
+from multitask.modulation.dry_pass import outputs_of
 from multitask.modulation.layers import Projection, RectifiedScaling, Scaling
 from multitask.modulation.relevance import distance_table
 
@@ -33,6 +34,9 @@ class Modulation(TaskConditioned):
     A task that never occurs in training keeps the masks it began with, all ones (`masks` shows it): it is embedded by
     the shared network as it is.
 
+    Activation checkpointing (`torch.utils.checkpoint`) of a part with modulated layers does not work: it runs the part
+    again in the backward pass, when the tasks are no longer known, and raises "`tasks` must be given".
+
     Args:
         network: becomes `self.network`; a network is modulated once, and then called through the modulation only.
         tasks: names of the tasks, or T for the names "0" to "T - 1".
@@ -41,14 +45,18 @@ class Modulation(TaskConditioned):
             to count the channels; its statistics and the random states stay as they were.
         kind: "scaling" `(T, C)` per layer, "projection" `(T, C, C)`, or "mask", a scaling that is cut at 0.
         rate_factor: the masks learn at this many times the base learning rate.
+        channel_axis: which axis of a layer's output the channels are, for all layers or by layer. Where it is not
+            given, the layer's own modules tell: axis 1 behind convolutions, BatchNorm and pooling, the last one behind
+            linear layers and LayerNorm; a layer without any of them (an activation) needs it, unless it gives `(B, C)`.
 
     Raises:
-        ValueError: naming the argument at fault; for an unknown layer, the layers that there are.
+        ValueError: naming the argument at fault; for an unknown layer, the layers that there are. The network is then
+            as it was.
 
     >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> x = torch.ones(2, 4)
     >>> shared = network(x)
-    >>> modulation = Modulation(network, ["type", "colour"], ["0", "2"], example=x)
+    >>> modulation = Modulation(network, ["type", "colour"], ["0", "2"], example=x).eval()
     >>> torch.equal(modulation(x, tasks=torch.tensor([0, 1])), shared), modulation.extra_parameters
     (True, 10)
     >>> modulation.embed(x, "colour").shape, modulation.all_tasks(x).shape
@@ -64,33 +72,33 @@ class Modulation(TaskConditioned):
         example: Tensor | tuple[Any, ...],
         kind: Kind = "scaling",
         rate_factor: float = 10.0,
+        channel_axis: int | Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(tasks)
         if kind not in KINDS:
             raise ValueError(f"`kind` must be one of {tuple(KINDS)}, got {kind!r}")
         if any(_is_ours(hook) for module in network.modules() for hook in module._forward_hooks.values()):
             raise ValueError("`network` must not be modulated yet, got one that another Modulation holds")
-        shapes = output_shapes(network, layers, example)
+        shapes, told = outputs_of(network, layers, example)
         self.network, self.layers, self.kind, self.frozen = network, tuple(layers), kind, False
+        like = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
         self.modulators = nn.ModuleDict()
-        device = next((parameter.device for parameter in network.parameters()), None)
-        for layer, shape in shapes.items():
-            channels = shape[-1 if len(shape) == 3 else 1] if len(shape) > 1 else 0
-            if channels < 1:
-                raise ValueError(f"`layers` must have channels, got output of shape {tuple(shape)} from {layer!r}")
-            self.modulators[_key(layer)] = KINDS[kind](self.n_tasks, channels, rate_factor=rate_factor).to(device)
-            network.get_submodule(layer).register_forward_hook(partial(self._modulate, layer))
+        for layer, axis in channel_axes(shapes, told, channel_axis).items():
+            modulator = KINDS[kind](self.n_tasks, shapes[layer][axis], rate_factor=rate_factor, channel_axis=axis)
+            self.modulators[_key(layer)] = modulator.to(like)
         # What the hooks are to do, per thread that is in a pass (several may embed at once): apply the tasks of the
         # rows, every task to this number of rows, or nothing.
         self._selected: dict[int, Tensor | int | None] = {}
+        for layer in layers:  # last: a network that was refused has no hooks
+            network.get_submodule(layer).register_forward_hook(partial(self._modulate, layer))
 
-    def forward(self, *inputs: Tensor, tasks: Tensor | str | int | None = None) -> Tensor:
+    def forward(self, *inputs: Tensor, tasks: Tasks = None) -> Tensor:
         """`(B, ...)` inputs and `(B,)` task numbers, or the one task of all rows, to what the network gives.
 
         Raises:
             ValueError: if `tasks` is None, or does not fit the rows or the tasks.
         """
-        with self._selecting(self.task_numbers(tasks, inputs[0])):
+        with self._selecting(self.task_numbers(tasks, inputs)):
             output: Tensor = self.network(*inputs)
         return output
 
@@ -98,9 +106,10 @@ class Modulation(TaskConditioned):
         """Every row under every task, `(B, T, d)`, sharing the pass up to the first modulated layer.
 
         There the B rows become B T rows, so the rest of the network must treat rows independently and must not add
-        the unmodulated maps of an earlier layer to modulated ones. Memory: T maps per row behind that layer.
+        the unmodulated maps of an earlier layer to modulated ones. Memory: T maps per row behind that layer. In
+        training mode BatchNorm counts the B T rows like any others: for embeddings call `eval()` first.
         """
-        rows = inputs[0].shape[0]
+        rows = rows_of(inputs)
         with self._selecting(rows):
             output: Tensor = self.network(*inputs)
         if output.shape[0] != rows * self.n_tasks:
@@ -113,12 +122,13 @@ class Modulation(TaskConditioned):
         As `all_tasks`, with the memory of one task: the pass up to the first modulated layer is shared.
 
         Raises:
-            ValueError: if the network is no `nn.Sequential`, whose children run one after another.
+            ValueError: if the network is no `nn.Sequential`, whose children run one after another, or one with a
+                forward pass of its own.
         """
-        if not isinstance(self.network, nn.Sequential):
+        if not isinstance(self.network, nn.Sequential) or type(self.network).forward is not nn.Sequential.forward:
             raise ValueError(
-                f"`network` must be an nn.Sequential to be cut at a layer, got {type(self.network).__name__}; "
-                "`embed` gives one task, `all_tasks` all of them"
+                "`network` must be an nn.Sequential (without a forward pass of its own) to be cut at a layer, got "
+                f"{type(self.network).__name__}; `embed` gives one task, `all_tasks` all of them"
             )
         return self._iterate(x, *self._cut(list(self.network.named_children())))
 
@@ -137,7 +147,7 @@ class Modulation(TaskConditioned):
         with self._selecting(None):
             maps = nn.Sequential(*shared)(x)
         for number, name in enumerate(self.task_names):
-            tasks = self.task_numbers(number, x)
+            tasks = self.task_numbers(number, (x,))
             # Cloned where no mask makes a new tensor of it: the next layer may work in place.
             h = maps.clone() if first is None else self._modulator(first)(maps, tasks)
             with self._selecting(tasks):

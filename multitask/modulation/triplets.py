@@ -24,7 +24,7 @@ def triplet_loss(
         `(T,)` losses, 0 for a task without triplets, and `(T,)` numbers of triplets: as `masked_losses` has them.
 
     Raises:
-        ValueError: if a shape does not fit or the margin is negative.
+        ValueError: if a shape does not fit, a number is no task, or the margin is negative.
 
     >>> a, p, n = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]])
     >>> losses, counts = triplet_loss(a, p, n, torch.tensor([1]), n_tasks=2)
@@ -67,6 +67,13 @@ def _squared_distances(anchor: Tensor, positive: Tensor, negative: Tensor, tasks
 
 
 def _means_per_task(values: Tensor, tasks: Tensor, n_tasks: int) -> tuple[Tensor, Tensor]:
-    member = (tasks[:, None] == torch.arange(n_tasks, device=tasks.device)).to(values.dtype)  # (N, T)
-    counts = member.sum(0)
-    return values @ member / counts.clamp(min=1), counts
+    if len(tasks):
+        low, high = (int(bound) for bound in torch.aminmax(tasks))
+        if low < 0 or high >= n_tasks:
+            raise ValueError(f"`tasks` must lie in 0..{n_tasks - 1}, got {low if low < 0 else high}")
+    member = tasks[:, None] == torch.arange(n_tasks, device=tasks.device)  # (N, T)
+    share, finite = member.to(values.dtype), torch.isfinite(values)
+    counts = share.sum(0)
+    # In the product a value that is not finite would reach all tasks, as 0 * NaN = NaN: it is added to its own only.
+    others = torch.where(member & ~finite[:, None], values[:, None], 0).sum(0)
+    return (torch.where(finite, values, 0) @ share + others) / counts.clamp(min=1), counts

@@ -12,6 +12,7 @@
 from multitask.sharing.branches import Branches
 from multitask.sharing.capture import Capture
 from multitask.sharing.cross_stitch import CrossStitch
+from multitask.sharing.figure import groups_figure
 from multitask.sharing.grouping import DIRECTIVES, propose
 from multitask.sharing.merging import MERGES, merge_branches
 from multitask.sharing.pairwise_ranking import kendall_tau, pairwise_ranking_losses
@@ -26,6 +27,7 @@ __all__ = [
     "Capture",
     "CrossStitch",
     "SelectiveSharing",
+    "groups_figure",
     "kendall_tau",
     "merge_branches",
     "pairwise_ranking_losses",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from math import sqrt
 from typing import Any, ClassVar
@@ -13,14 +13,6 @@ from torch import Tensor, nn
 
 from multitask.dropout import Dropout
 from multitask.stacked import StackedLinear
-
-
-class Tap(nn.Module):
-    """Where the branches part: passes z through. A forward hook here sees what flows in, and what flows back."""
-
-    def forward(self, z: Tensor, x: Tensor) -> Tensor:
-        """z `(G, B, out)` or `(T, B, out)`, unchanged; x is the input it was computed from."""
-        return z
 
 
 class Branches(nn.Module):
@@ -44,7 +36,8 @@ class Branches(nn.Module):
         bias: `(sum of K_t,)` first values of the output biases, e.g. the logits of the base rates. None = 0.
 
     Parameters: `layers[i].weight` `(G, out, in)`, `layers[i].bias` `(G, out)`, `output_weight` `(sum K_t, h)`,
-    `output_bias` `(sum K_t,)`; the buffer `group_of` `(T,)` holds each task's group.
+    `output_bias` `(sum K_t,)`; the buffer `group_of` `(T,)` holds each task's group. Where the branches part, each of
+    `listeners` is called with z = W x + b, `(G, B, out)` or `(T, B, out)`, and x.
 
     Raises:
         ValueError: if an argument has a wrong length or size.
@@ -78,7 +71,7 @@ class Branches(nn.Module):
             raise ValueError(f"`bias` must hold {sum(widths)} numbers, one per output, got {len(bias)}")
         self.n_tasks, self.widths, self.in_features = n_tasks, widths, in_features
         self.layers = nn.ModuleList(StackedLinear(n_tasks, a, b) for a, b in pairwise([in_features, *hidden]))
-        self.tap = Tap()
+        self.listeners: set[Callable[[Tensor, Tensor], None]] = set()  # a module's hooks cost a step more
         self.dropout = Dropout(dropout)
         self.output_weight = nn.Parameter(_output_weight(widths, hidden[-1]))
         start = torch.zeros(sum(widths)) if bias is None else torch.as_tensor(bias, dtype=torch.float32).clone()
@@ -109,20 +102,32 @@ class Branches(nn.Module):
             ValueError: if it does not name every group from 0 on in the order of its first task, or does not fit.
         """
         new = torch.as_tensor(group_of, dtype=torch.long, device=self.group_of.device)
-        if new.shape != (self.n_tasks,):
-            raise ValueError(f"`group_of` must have shape ({self.n_tasks},), got {tuple(new.shape)}")
-        firsts = list(dict.fromkeys(new.tolist()))
-        if firsts != list(range(len(firsts))):
-            raise ValueError(f"`group_of` must number the groups by their first task, got {new.tolist()}")
+        groups = self.check_groups(new)
         sizes = {parameter.shape[0] for parameter in self.stacked_parameters()}
-        if sizes != {len(firsts)}:
-            raise ValueError(f"`group_of` must name as many groups as there are branches, {sizes}, got {len(firsts)}")
+        if sizes != {groups}:
+            raise ValueError(f"`group_of` must name as many groups as there are branches, {sizes}, got {groups}")
         self.group_of.copy_(new)
         for layer in self._stacks():
-            layer.groups = len(firsts)
+            layer.groups = groups
+
+    def check_groups(self, group_of: Tensor) -> int:
+        """The number of groups of `(T,)` an assignment that `regroup` would take.
+
+        Raises:
+            ValueError: if it is not one.
+        """
+        if group_of.shape != (self.n_tasks,):
+            raise ValueError(f"`group_of` must have shape ({self.n_tasks},), got {tuple(group_of.shape)}")
+        firsts = list(dict.fromkeys(group_of.tolist()))
+        if firsts != list(range(len(firsts))):
+            raise ValueError(f"`group_of` must number the groups by their first task, got {group_of.tolist()}")
+        return len(firsts)
 
     def forward(self, h: Tensor) -> Tensor:
         """`(B, in)` that all tasks share, or `(B, T, in)`, to `(B, sum of K_t)` in float32 or better."""
+        if h.ndim not in (2, 3) or h.shape[-1] != self.in_features or (h.ndim == 3 and h.shape[1] != self.n_tasks):
+            rows, tasks = self.in_features, self.n_tasks
+            raise ValueError(f"`h` must have shape (B, {rows}) or (B, {tasks}, {rows}), got {tuple(h.shape)}")
         if h.ndim == 3 and (self.n_tasks == 1 or h.stride(1) == 0):  # expanded by a shared bottom: one copy is enough
             h = h[:, 0]
         own_inputs = h.ndim == 3
@@ -130,7 +135,8 @@ class Branches(nn.Module):
         for depth, layer in enumerate(self._stacks()):
             z = self._of_tasks(layer, x) if own_inputs else layer(x)  # (T, B, out) or (G, B, out)
             if depth == 0:
-                z = self.tap(z, x)
+                for listener in self.listeners:
+                    listener(z, x)
             x = self.mixed(depth, self.dropout(torch.relu(z)))
         if not own_inputs and self.n_groups < self.n_tasks:
             x = x.index_select(0, self.group_of)  # (T, B, h)

@@ -13,8 +13,10 @@ from multitask.sharing.branches import Branches
 class CrossStitchUnit(nn.Module):
     """h_s <- sum_t a_st h_t, one `(T, T)` matrix a for all units of a layer [Cross-stitch] eq. 1.
 
-    Starts with `own` on the diagonal and the rest shared evenly. It has its own learning-rate factor: its entries are
-    an order of magnitude larger than a layer's weights ([Cross-stitch] table 3 finds 100 to 1000 best).
+    Starts with `own` on the diagonal and the rest shared evenly. It has its own learning-rate factor: at the rate of
+    the layers' weights, which are small, entries near 0 and 1 would hardly move. [Cross-stitch] table 3 finds factors
+    of 100 to 1000 best where trained layers are tuned at a low rate; here all start together at the full one, and the
+    default of 10 is a choice, not tuned.
     """
 
     def __init__(self, n_tasks: int, own: float = 0.9, rate_factor: float = 10.0) -> None:
@@ -62,7 +64,7 @@ class CrossStitch(Branches):
         outputs, per_branch = super().parameter_law()
         return outputs + sum(parameter.numel() for parameter in self.units.parameters()), per_branch
 
-    def regroup(self, group_of: Tensor | Sequence[int]) -> None:
+    def check_groups(self, group_of: Tensor) -> int:
         """Refused: cross-stitched branches stay apart."""
         raise ValueError("`branches` must be `Branches` to be merged, got `CrossStitch`")
 

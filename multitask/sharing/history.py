@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from multitask.sharing.distances import Array
+from multitask.sharing.distances import Array, distances
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +29,7 @@ class GroupingHistory:
 
     def __init__(self, task_names: Sequence[str], law: tuple[int, int]) -> None:
         self.task_names, self.law = list(task_names), law
+        self.short_names = _short(task_names)
         self.records: list[tuple[int, list[int], bool, bool, float]] = []
         self.distances: dict[int, Array] = {}
 
@@ -36,21 +37,29 @@ class GroupingHistory:
         """The state after an epoch: T groups, whether they changed in it and are locked, and the clustering's time."""
         self.records.append((epoch, list(group_of), changed, locked, seconds))
 
+    def note_distances(self, epoch: int, similarity: Tensor, group_of: Tensor) -> None:
+        """The distances of the tasks by the similarity K `(G, G)` of their groups; NaN of one without a gradient."""
+        present = torch.diagonal(similarity) > 0
+        between = torch.full_like(similarity, torch.nan)
+        if bool(present.any()):
+            chosen = present.nonzero().squeeze(1)
+            found = torch.from_numpy(distances(similarity[chosen][:, chosen].numpy()))
+            between[chosen[:, None], chosen[None, :]] = found
+        groups = group_of.cpu()
+        self.distances[epoch] = between[groups][:, groups].numpy()
+
     def named(self, group_of: Sequence[int]) -> list[list[str]]:
         """The task names of each group."""
-        return [
-            [name for name, own in zip(self.task_names, group_of, strict=True) if own == group]
-            for group in range(max(group_of) + 1)
-        ]
+        return _grouped(self.task_names, group_of)
 
     def table(self) -> pd.DataFrame:
-        """See `SelectiveSharing.history`; blanks inside a task's name become "_" in `members`."""
+        """See `SelectiveSharing.history`; in `members` blanks and bars inside a task's name become "_"."""
         import pandas as pd
 
         rows = []
         for epoch, group_of, changed, locked, seconds in self.records:
-            groups = self.named(group_of)
-            members = " | ".join(" ".join("_".join(name.split()) for name in group) for group in groups)
+            groups = _grouped(self.short_names, group_of)
+            members = " | ".join(" ".join(group) for group in groups)
             parameters = self.law[0] + len(groups) * self.law[1]
             rows.append((epoch, len(groups), members, changed, locked, parameters, seconds))
         columns = ["epoch", "groups", "members", "changed", "locked", "parameters", "clustering_seconds"]
@@ -77,3 +86,23 @@ class GroupingHistory:
             int(name.removeprefix("distances.")): t for name, t in tensors.items() if name.startswith("distances.")
         }
         self.distances = {epoch: tensor.clone().numpy() for epoch, tensor in found.items()}
+
+
+def _grouped(names: Sequence[str], group_of: Sequence[int]) -> list[list[str]]:
+    return [
+        [name for name, own in zip(names, group_of, strict=True) if own == group] for group in range(max(group_of) + 1)
+    ]
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """The names without blanks and bars, all different.
+
+    >>> _short(["free wifi", "pool", "free_wifi", ""])
+    ['free_wifi', 'pool', 'free_wifi_2', '_']
+    """
+    short: list[str] = []
+    for name in names:
+        plain = "_".join(name.replace("|", " ").split()) or "_"
+        candidates = (plain if n == 1 else f"{plain}_{n}" for n in range(1, len(names) + 1))
+        short.append(next(candidate for candidate in candidates if candidate not in short))
+    return short

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from multitask.resume import set_data
 from multitask.sharing.branches import Branches
 
 Merge = Literal["lowest_loss", "mean", "max", "min"]
@@ -19,7 +20,7 @@ def merge_branches(
     branches: Branches,
     labels: Sequence[int],
     losses: Sequence[float],
-    merge: str = "lowest_loss",
+    merge: Merge = "lowest_loss",
     replace: Callable[[nn.Parameter, Change], None] | None = None,
 ) -> None:
     """Gives the groups of one label one branch [Selective 3.4]; outputs stay the tasks' own.
@@ -36,6 +37,9 @@ def merge_branches(
         replace: `TrainingState.replace`, which applies a change to the weights, the moments and the averaged weights
             alike; None = the weights only.
 
+    Raises:
+        ValueError: if an argument does not fit; nothing is changed then.
+
     >>> branches = Branches(3, 2, hidden=(1,))
     >>> with torch.no_grad():
     ...     _ = branches.layers[0].bias.copy_(torch.tensor([[1.0], [2.0], [3.0]]))
@@ -49,12 +53,13 @@ def merge_branches(
         raise ValueError(
             f"`labels` and `losses` must have {branches.n_groups} entries, got {len(labels)} and {len(losses)}"
         )
+    new = torch.as_tensor(list(labels), device=branches.group_of.device)[branches.group_of]
+    branches.check_groups(new)
     members = [[g for g, label in enumerate(labels) if label == new] for new in range(max(labels) + 1)]
     kept = [min(group, key=lambda g: losses[g]) for group in members]
     for parameter in branches.stacked_parameters():
         (replace or _replace)(parameter, _change(parameter.detach(), members, kept, merge))
-    new = torch.as_tensor(list(labels), device=branches.group_of.device)
-    branches.regroup(new[branches.group_of])
+    branches.regroup(new)
 
 
 def _change(values: Tensor, members: list[list[int]], kept: list[int], merge: str) -> Change:
@@ -74,5 +79,4 @@ def _change(values: Tensor, members: list[list[int]], kept: list[int], merge: st
 
 
 def _replace(parameter: nn.Parameter, change: Change) -> None:
-    parameter.data = change(parameter.data)
-    parameter.grad = None
+    set_data(parameter, change(parameter.data))

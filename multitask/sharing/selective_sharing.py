@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,11 @@ from multitask.resume import TrainingState
 from multitask.sharing.branches import Branches
 from multitask.sharing.capture import Capture
 from multitask.sharing.cross_stitch import CrossStitch
-from multitask.sharing.distances import Array, distances
-from multitask.sharing.grouping import DIRECTIVES, propose
+from multitask.sharing.distances import Array
+from multitask.sharing.epoch_losses import EpochLosses
+from multitask.sharing.grouping import DIRECTIVES, Directive, propose
 from multitask.sharing.history import GroupingHistory
-from multitask.sharing.merging import MERGES, merge_branches
+from multitask.sharing.merging import MERGES, Merge, merge_branches
 from multitask.task_losses import TaskLosses
 
 if TYPE_CHECKING:
@@ -34,19 +35,18 @@ class SelectiveSharing(Observer):
     In an epoch the gradients at the branching point are captured and summed to similarities K (see `signals`); at its
     end the present groups are clustered (`grouping`), and the groups of a cluster keep one branch (`merging`) with
     the optimiser's memory of it. So groups only grow. The first `warmup_epochs` epochs change nothing: the network
-    must have begun to learn. The grouping is locked, and nothing is captured any more, when every task has a partner
-    or after `patience` epochs without a change.
+    must have begun to learn, nor does the last one, after which nothing is validated. The grouping is locked, and
+    nothing is captured any more, when every task has a partner or after `patience` epochs without a change.
 
     Two tasks only: there is nothing to cluster, the grouping is locked from the start (as it is whenever there are no
     more than `min_groups` groups). A task without a label in a whole epoch stays alone in that epoch's clustering.
 
-    Attach it to the training loop at both ends: `watch` the tasks' losses and hand it to `fit` as an observer. After
-    the run the model holds the weights of its best epoch as they were validated, and so that epoch's branches: more
-    than the last row of `history` says, if groups were merged at the end of the best epoch or later. `groups` tells
-    the branches that there are.
+    Attach it to the training loop at both ends: `watch` the tasks' losses and hand it to `fit` as an observer. A merge
+    makes another network: the best epoch is looked for anew behind it, and `TrainingConfig.patience` begins anew. So
+    the kept network has the groups of the last row of `history`.
 
     Under `torchrun` similarities and losses are summed over the processes before they decide. A resumed run goes on to
-    the same groups.
+    the same groups; another `fit` with the same observer starts from the branches that there are.
 
     Args:
         branches: the trained model's.
@@ -54,10 +54,11 @@ class SelectiveSharing(Observer):
         directive: "similarity", "dissimilarity", "variance" or "random" (see `propose`).
         signal: "response", "tt_input" or "gradient" (see `signals`).
         merge: "lowest_loss", "mean", "max" or "min" (see `merge_branches`); the loss of a group is the mean, over its
-            tasks, of their mean training loss in the epoch, as it is: of heterogeneous tasks it compares unlike things.
+            tasks, of their mean training loss in the epoch, as it is: of heterogeneous tasks it compares unlike things,
+            unless `base_losses.watch_relative` shows them as shares of what guessing costs.
         warmup_epochs: epochs before the first clustering.
         patience: epochs without a change after which the groups are locked.
-        min_groups: groups that must remain; a cluster that would leave fewer is not merged.
+        min_groups: groups that must remain; of a cluster that would leave fewer only the nearest are merged.
         every: capture the gradients of every so many steps.
         rank: singular vectors kept, for the signals "tt_input" and "gradient" only; None = 4.
         seed: of the directive "random".
@@ -92,9 +93,9 @@ class SelectiveSharing(Observer):
         branches: Branches,
         task_names: Sequence[str] | None = None,
         *,
-        directive: str = "similarity",
+        directive: Directive = "similarity",
         signal: str = "response",
-        merge: str = "lowest_loss",
+        merge: Merge = "lowest_loss",
         warmup_epochs: int = 1,
         patience: int = 3,
         min_groups: int = 2,
@@ -119,13 +120,13 @@ class SelectiveSharing(Observer):
         ):
             if value < least:
                 raise ValueError(f"`{argument}` must be at least {least}, got {value}")
-        self.branches, self.task_names = branches, names
-        self.directive, self.merge, self.seed = directive, merge, seed
+        self.branches, self.task_names, self.directive, self.merge, self.seed = branches, names, directive, merge, seed
         self.warmup_epochs, self.patience, self.min_groups = warmup_epochs, patience, min_groups
         self.capture = Capture(branches, signal, rank, every)
         self.past = GroupingHistory(names, branches.parameter_law())
+        self.losses = EpochLosses(branches.n_tasks)
         self.epoch, self.unchanged, self.locked = 0, 0, False
-        self.loss_sums: Tensor | None = None  # (2, T) float64: sums of loss x count, and of counts
+        self.attached, self.unattached_steps = False, 0
         self._lock_if_done()
 
     @property
@@ -148,72 +149,75 @@ class SelectiveSharing(Observer):
         """The same losses; on training steps their sums and the gradients behind them are noted while not locked."""
 
         def watched(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-            listening = not self.locked and self.epoch >= self.warmup_epochs
-            if not (listening and model.training and torch.is_grad_enabled()):
+            if not (model.training and torch.is_grad_enabled()):
+                return task_losses(model, batch)
+            self._check_attached()
+            if self.locked or self.epoch < self.warmup_epochs:
                 return task_losses(model, batch)
             with self.capture.step():
                 losses, counts = task_losses(model, batch)
-            self._note_losses(losses.detach(), counts)
+            self.losses.add(losses, counts)
             return losses, counts
 
         return watched
 
-    @torch.no_grad()
-    def _note_losses(self, losses: Tensor, counts: Tensor) -> None:
-        if self.loss_sums is None:
-            self.loss_sums = torch.zeros(2, len(losses), dtype=torch.float64, device=losses.device)
-        self.loss_sums[0].addcmul_(losses, counts)
-        self.loss_sums[1].add_(counts)
+    def _check_attached(self) -> None:
+        self.unattached_steps += not self.attached
+        if self.unattached_steps > 1:  # one may be a trial
+            raise ValueError("`observers` of `fit` must hold the `SelectiveSharing` that watches the losses, got none")
+
+    def settings(self) -> dict[str, Any]:
+        """All arguments."""
+        kept = ("task_names", "directive", "merge", "warmup_epochs", "patience", "min_groups", "seed")
+        heard = ("signal", "rank", "every")
+        return {n: getattr(self, n) for n in kept} | {n: getattr(self.capture, n) for n in heard}
 
     def before_training(self, state: TrainingState) -> None:
-        """Notes where the run stands."""
-        self.epoch = state.position.epoch
+        """Forgets an earlier run, unless this one goes on from its checkpoint."""
+        if state.position.epoch == state.position.step == 0:
+            self.past = GroupingHistory(self.task_names, self.branches.parameter_law())
+            self.capture.clear()
+            self.losses.clear()
+            self.unchanged = 0
+            self._lock_if_done()
+        self.epoch, self.attached = state.position.epoch, True
 
     def after_epoch(self, state: TrainingState) -> None:
         """Clusters, merges and locks, if it is time; adds the epoch to the history."""
-        changed, seconds = False, 0.0
-        if not self.locked and state.position.epoch >= self.warmup_epochs:
-            changed, seconds = self._group(state)
-            self.unchanged = 0 if changed else self.unchanged + 1
-            self._lock_if_done()
-        self.past.add(state.position.epoch, self.branches.group_of.tolist(), changed, self.locked, seconds)
+        changed, seconds, epoch = False, 0.0, state.position.epoch
+        if not self.locked and epoch >= self.warmup_epochs:
+            similarity = self._similarity()
+            self.past.note_distances(epoch, similarity, self.branches.group_of)
+            if not state.position.finished:
+                changed, seconds = self._group(state, similarity)
+                self.unchanged = 0 if changed else self.unchanged + 1
+                self._lock_if_done()
+        self.past.add(epoch, self.branches.group_of.tolist(), changed, self.locked, seconds)
         self.capture.clear()
-        self.loss_sums = None
-        self.epoch = state.position.epoch + 1
+        self.losses.clear()
+        self.epoch = epoch + 1
 
-    def _group(self, state: TrainingState) -> tuple[bool, float]:
+    def _similarity(self) -> Tensor:
+        """`(G, G)` of all processes, on the CPU."""
+        if self.losses.sums is None:
+            raise ValueError("`watch` must wrap the losses that `fit` trains on, got an epoch without a watched step")
+        total = self.capture.total()
+        if self.capture.sum.total() is None:
+            raise ValueError("`branches` must be those of the trained model, got ones that no gradient reached")
+        return distributed.gather_to_all(total).sum(0)
+
+    def _group(self, state: TrainingState, similarity: Tensor) -> tuple[bool, float]:
         """Whether groups merged, and the seconds that proposing them took."""
-        similarity = distributed.gather_to_all(self.capture.total()).sum(0)  # (G, G)
         import_module("sklearn.cluster")  # a second, once; not part of the clustering's time
-        start = time.perf_counter()
-        labels = propose(
-            similarity.numpy(), self.directive, min_groups=self.min_groups, seed=self.seed + state.position.epoch
-        )
+        start, seed = time.perf_counter(), (self.seed, state.position.epoch)
+        labels = propose(similarity.numpy(), self.directive, min_groups=self.min_groups, seed=seed).tolist()
         seconds = time.perf_counter() - start
-        self._note_distances(state.position.epoch, similarity)
-        if len(set(labels.tolist())) == len(labels):
+        if len(set(labels)) == len(labels):
             return False, seconds
-        merge_branches(self.branches, labels.tolist(), self._group_losses(), self.merge, state.replace)
+        losses = self.losses.of_groups(self.branches.group_of)
+        merge_branches(self.branches, labels, losses, self.merge, state.replace)
+        state.forget_best()
         return True, seconds
-
-    def _group_losses(self) -> list[float]:
-        """`(G,)` mean over a group's tasks of the epoch's loss; infinite for a group without labels."""
-        tasks, own = self.branches.n_tasks, self.loss_sums
-        sums = distributed.gather_to_all(torch.zeros(2, tasks, dtype=torch.float64) if own is None else own).sum(0)
-        losses, present = sums[0] / sums[1], sums[1] > 0
-        group_of = self.branches.group_of.cpu()
-        means = [losses[present & (group_of == g)].mean().item() for g in range(self.branches.n_groups)]
-        return [value if value == value else float("inf") for value in means]  # NaN: the mean of none
-
-    def _note_distances(self, epoch: int, similarity: Tensor) -> None:
-        present = torch.diagonal(similarity) > 0
-        between = torch.full_like(similarity, torch.nan)
-        if bool(present.any()):
-            chosen = present.nonzero().squeeze(1)
-            found = torch.from_numpy(distances(similarity[chosen][:, chosen].numpy()))
-            between[chosen[:, None], chosen[None, :]] = found
-        group_of = self.branches.group_of.cpu()
-        self.past.distances[epoch] = between[group_of][:, group_of].numpy()
 
     def _lock_if_done(self) -> None:
         _, sizes = torch.unique(self.branches.group_of, return_counts=True)
@@ -222,11 +226,9 @@ class SelectiveSharing(Observer):
 
     def tensors(self) -> dict[str, Tensor]:
         """The groups, the sums of the running epoch and the history."""
-        law = torch.tensor([self.unchanged, int(self.locked), self.capture.steps])
-        held = {"group_of": self.branches.group_of, "counters": law, "similarity": self.capture.total()}
-        if self.loss_sums is not None:
-            held["loss_sums"] = self.loss_sums
-        return held | self.past.tensors()
+        counters = torch.tensor([self.unchanged, int(self.locked), self.capture.steps])
+        held = {"group_of": self.branches.group_of, "counters": counters}
+        return held | self.capture.tensors() | self.losses.tensors() | self.past.tensors()
 
     def load_tensors(self, tensors: dict[str, Tensor], state: TrainingState) -> None:
         """Brings the branches to the checkpoint's groups, and everything else back."""
@@ -235,11 +237,8 @@ class SelectiveSharing(Observer):
         for parameter in self.branches.stacked_parameters():
             state.replace(parameter, lambda tensor: tensor.new_zeros(groups, *tensor.shape[1:]))
         self.branches.regroup(group_of)
-        self.unchanged, locked, steps = tensors["counters"].tolist()
+        self.unchanged, locked, self.capture.steps = tensors["counters"].tolist()
         self.locked = bool(locked)
-        device = self.branches.group_of.device
-        self.capture.clear()
-        self.capture.steps, self.capture.sum = steps, tensors["similarity"].to(device, copy=True)
-        sums = tensors.get("loss_sums")
-        self.loss_sums = None if sums is None else sums.to(device, copy=True)
+        self.capture.load(tensors)
+        self.losses.load(tensors, self.branches.group_of.device)
         self.past.load(tensors)

@@ -29,8 +29,7 @@ def response_rows(dz: Tensor) -> Tensor:
     tensor([[5., 0.],
             [2., 1.]], dtype=torch.float64)
     """
-    full = dz if dz.dtype in (torch.float32, torch.float64) else dz.float()
-    return torch.linalg.vector_norm(full, dim=-1).double()
+    return torch.linalg.vector_norm(dz.float(), dim=-1).double()
 
 
 def tt_input_similarity(gradient: Tensor, rank: int = DEFAULT_RANK) -> Tensor:

@@ -7,12 +7,15 @@ import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
+from evaluation.clusters import clustered_error
+from evaluation.freedom import t_quantile
 from evaluation.intervals import paired_auc_difference, paired_log_loss_difference
 from ranking import NetworkConfig, Prepared, RankerConfig
 
@@ -25,7 +28,8 @@ def study() -> Iterator[dict[str, ModuleType]]:
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
-        yield {name: importlib.import_module(f"examples.many_tasks.{name}") for name in ("trivago", "attributes")}
+        names = ("trivago", "attributes", "runs", "vectors")
+        yield {name: importlib.import_module(f"examples.many_tasks.{name}") for name in names}
     torch.set_num_threads(threads)
 
 
@@ -69,15 +73,19 @@ def test_the_interval_of_the_mean_over_heads_and_seeds(study: dict[str, ModuleTy
     ours, theirs = trivago.measured(a, y), trivago.measured(b, y)
     for metric, paired in (("auc", paired_auc_difference), ("log_loss", paired_log_loss_difference)):
         value, error = paired(y[:, 0], a[:, 0], b[:, 0], sessions)
+        influences = (ours[metric][1] - theirs[metric][1])[:, 0]
         for seeds in (1, 2):
             found = trivago.difference([(ours[metric], theirs[metric])] * seeds, sessions)
             assert found["mean"] == pytest.approx(value)
-            assert (found["low"], found["high"]) == pytest.approx((value - 1.96 * error, value + 1.96 * error))
+            half = t_quantile(clustered_error(influences, sessions).freedom) * error
+            assert (found["low"], found["high"]) == pytest.approx((value - half, value + half))
             assert found["heads_error"] == pytest.approx([error])
     apart = trivago.difference([(ours["auc"], theirs["auc"]), (theirs["auc"], ours["auc"])], sessions)
     gap = abs(ours["auc"][0][0] - theirs["auc"][0][0])
     assert apart["mean"] == pytest.approx(0.0)
     assert apart["error_seeds"] == pytest.approx(gap)  # sd of +-gap is gap * sqrt(2), over two seeds
+    assert apart["error_rows"] == pytest.approx(0.0)  # the influences cancel: one degree of freedom, of the seeds
+    assert apart["high"] == pytest.approx(t_quantile(1.0) * gap)
 
 
 def test_a_log_that_is_not_there_and_an_unknown_arm(study: dict[str, ModuleType], tmp_path: Path) -> None:
@@ -95,15 +103,78 @@ def test_the_attributes_end_to_end_and_on_frozen_vectors(
     words = ["--properties", "60", "--photos", "2", "--epochs", "1", "--trunk-epochs", "2", "--out", str(tmp_path)]
     assert attributes.main(arguments(attributes, "--seeds", "0", *words)) == 0
     text = (tmp_path / "table.md").read_text()
-    assert text == attributes.report(attributes.run_all(tmp_path, attributes.ARMS, [0], settings_of(tmp_path), None))
+    assert text == attributes.report(
+        attributes.run_missing(tmp_path, attributes.ARMS, ["heads"], [0], settings_of(tmp_path), None)
+    )
     assert all(f"| {arm} |" in text for arm in attributes.ARMS)
     found = {arm: json.loads((tmp_path / "runs" / f"{arm}-0.json").read_text()) for arm in attributes.ARMS}
     assert all(len(result["tasks"]) == len(found["heads"]["tasks"]) > 20 for result in found.values())
     assert {row["kind"] for row in found["heads"]["tasks"]} == {"binary", "multiclass", "regression"}
-    with pytest.raises(ValueError, match="`out` must hold runs of the same settings"):
+    vectors = found["modulation"]["vectors"]
+    assert vectors.keys() == {"mean masks", "own masks"}
+    assert [record["task"] for record in vectors["own masks"]] == [row["task"] for row in found["heads"]["tasks"]]
+    assert "| modulation, own masks |" in text
+    assert attributes.main(arguments(attributes, "--seeds", "0", "--arms", "modulation", *words)) == 0
+    assert (tmp_path / "table.md").read_text() == text  # whatever is asked for, all that is there is reported
+    with pytest.raises(SystemExit, match="`out` must hold runs of the same settings"):
         attributes.main(arguments(attributes, "--seeds", "0", *words, "--epochs", "2"))
     with pytest.raises(SystemExit, match="reads the vectors of the arm 'heads', seed 1: run that first"):
         attributes.main(arguments(attributes, "--seeds", "1", "--arms", "frozen, ple", *words))
+    capsys.readouterr()
+
+
+def test_each_attribute_is_searched_under_its_own_masks(study: dict[str, ModuleType]) -> None:
+    """Vectors that know one attribute, the one they are asked for: perfect for it, chance for the others."""
+    random = np.random.default_rng(0)
+    table = pa.table({"pool": random.random(200) < 0.5, "size": random.permutation(200.0 + np.arange(200))})
+    known = {"pool": np.eye(2)[table["pool"].to_numpy().astype(int)], "size": np.c_[np.ones(200), table["size"]]}
+    known["size"] = np.c_[np.cos(known["size"][:, 1] / 200), np.sin(known["size"][:, 1] / 200)]
+    none = random.normal(size=(200, 2))
+
+    def embed(data: object, rows: np.ndarray, *, task: str | None, photos: object) -> SimpleNamespace:
+        return SimpleNamespace(matrix=(none if task is None else known[task])[rows])
+
+    encoder = SimpleNamespace(
+        embed=embed, tasks=SimpleNamespace(names=["pool", "size"]), config=SimpleNamespace(modulation=True)
+    )
+    schema = SimpleNamespace(task_columns={"pool": "binary", "size": "regression"})
+    data = SimpleNamespace(schema=schema, attributes=table.select)
+    found = study["vectors"].precisions(encoder, data, np.arange(0, 200, 2), None)
+    assert found.keys() == {"mean masks", "own masks"}
+    of = {kind: {record["task"]: record["precision"] for record in records} for kind, records in found.items()}
+    assert of["own masks"]["pool"] == 1.0
+    assert of["own masks"]["size"] > 0.7
+    assert abs(of["mean masks"]["pool"] - 0.5) < 0.1
+    assert of["mean masks"]["size"] < 0.4
+    results = {("a", 0): {"vectors": {"": found["mean masks"]}}, ("b", 0): {"vectors": found}}
+    lines = study["vectors"].vector_table(results, ["a", "b"], "a").splitlines()
+    assert lines[3].startswith("| b, mean masks |")
+    assert lines[3].endswith("| +0.0000 | 0 |")
+    assert lines[4].startswith("| b, own masks |")
+    assert lines[4].endswith("| 2 |")
+
+
+def test_the_command_line_and_the_settings_of_before(
+    study: dict[str, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = study["runs"]
+    with pytest.raises(SystemExit):
+        arguments(study["trivago"], "--seeds", "0,")
+    assert "must be numbers, separated by commas" in capsys.readouterr().err
+    assert arguments(study["trivago"]).seeds == [0, 1, 2]
+
+    def run(arm: str, seed: int, folder: Path) -> dict[str, object]:
+        return {"value": seed}
+
+    def missing(out: Path, seeds: list[int], **settings: object) -> dict[tuple[str, int], object]:
+        found: dict[tuple[str, int], object] = runs.run_missing(out, ["a", "b"], ["a"], seeds, settings, run)
+        return found
+
+    assert missing(tmp_path / "old", [1], epochs=3).keys() == {("a", 1)}  # noted no data
+    assert missing(tmp_path / "old", [0], epochs=3, data={"rows": "hash"}).keys() == {("a", 0), ("a", 1)}
+    missing(tmp_path / "new", [0], epochs=3, data={"rows": "hash"})
+    with pytest.raises(SystemExit, match=r"same settings, .*data .*choose another --out"):
+        missing(tmp_path / "new", [0], epochs=3, data={"rows": "other"})
     capsys.readouterr()
 
 

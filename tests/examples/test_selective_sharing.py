@@ -21,9 +21,9 @@ from examples.selective_sharing import (
     images,
     measures,
     networks,
-    study,
     training,
 )
+from examples.studies import runs
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +139,12 @@ def test_a_run_belongs_to_one_process_and_is_not_done_twice(tmp_path: Path) -> N
             raise RuntimeError("killed")
         return {"value": seed}
 
-    def all_runs(settings: dict[str, Any]) -> study.Results:
-        return study.run_all(tmp_path, ["a", "b"], [0], settings, run)
+    def all_runs(settings: dict[str, Any]) -> runs.Results:
+        return runs.run_all(tmp_path, ["a", "b"], [0], settings, run)
 
     with pytest.raises(RuntimeError, match="killed"):
         all_runs({"epochs": 1})
-    with study.claimed(tmp_path / "runs" / "b-0.lock") as mine:
+    with runs.claimed(tmp_path / "runs" / "b-0.lock") as mine:
         assert mine
         assert set(all_runs({"epochs": 1})) == {("a", 0)}  # b is another process's
     assert set(all_runs({"epochs": 1})) == {("a", 0), ("b", 0)}

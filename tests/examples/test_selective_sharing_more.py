@@ -161,7 +161,7 @@ def planted(study: dict[str, ModuleType]) -> tuple[object, object]:
     rows = (np.arange(400), np.arange(400, 450), np.arange(450, 500))
     module = study["vector_arms"]
     config = TrainingConfig(
-        epochs=4, batch_size=50, learning_rate=0.02, ema_decay=0.0, monitor="chosen_by", direction="max", patience=4,
+        epochs=4, batch_size=50, learning_rate=0.02, ema_decay=0.0, monitor="score", direction="max", patience=4,
         precision="float32",
     )  # fmt: skip
     problem = study["heterogeneous"].Heterogeneous({})

@@ -12,6 +12,7 @@ import torch
 
 from features.gallery import GalleryEncoder
 from features.gallery.squeezenet import squeezenet1_1
+from galleryrank.ablate import _rows
 from galleryrank.cli import main
 
 pytestmark = pytest.mark.usefixtures("quick_probes")
@@ -105,6 +106,20 @@ def test_a_triplet_loss_without_anything_to_train_is_a_row_with_a_reason(
     table = rows_of(tmp_path / "run")
     assert "nothing to train" in table.loc["small native triplet-hard", "reason"]
     assert table["reason"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [["modulation=true", "modulation_tasks=2"], ["sharing=similarity", "head_hidden=8"], ["margin=0.3"]],
+)
+def test_each_row_leaves_out_what_its_loss_does_not_read(settings: list[str]) -> None:
+    rows = list(_rows(["small"], ["native"], ["multitask", "triplet-hard", "random"], None, settings))
+    assert [row.reason for row in rows] == [None] * 3
+    read = {row.paradigm: row.variant.config for row in rows if row.variant is not None}
+    assert read["triplet-hard"].modulation is False
+    assert read["triplet-hard"].sharing == "none"
+    assert read["multitask"].modulation is ("modulation=true" in settings)
+    assert read["triplet-hard"].margin == (0.3 if settings == ["margin=0.3"] else 0.2)
 
 
 def test_what_cannot_be_compared(

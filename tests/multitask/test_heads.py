@@ -50,6 +50,8 @@ def test_faults(arguments: dict[str, object], message: str) -> None:
 
 
 def test_other_heads_have_no_groups() -> None:
+    with pytest.raises(ValueError, match=r"`group_of` must be left out without `branches`, got \[0, 0\]"):
+        make_heads(8, 4, [1, 1], group_of=[0, 0])
     assert isinstance(make_heads(8, 0, [1, 2]), StackedTowers)
     assert groups_of(make_heads(8, 0, [1, 2])) is groups_of(None) is None
 

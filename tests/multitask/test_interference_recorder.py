@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from multitask.arrays import ShuffledBatches
 from multitask.config import TrainingConfig
-from multitask.interference import InterferenceRecorder, gradient_gram
+from multitask.interference import InterferenceRecorder, gradient_gram, sparing_every
 from multitask.losses import masked_losses
 from multitask.task_losses import combined
 from multitask.tasks import Task
@@ -197,6 +197,19 @@ def test_a_second_run_starts_afresh() -> None:
     first = recorder.interference().grams
     train(recorder)
     assert torch.equal(recorder.interference().grams, first)
+
+
+def test_by_default_a_training_costs_five_per_cent_more() -> None:
+    """2 T / (3 every), and one step sooner would be more."""
+    for n_tasks in (1, 2, 7, 20, 31):
+        every = InterferenceRecorder([f"task {t}" for t in range(n_tasks)]).every
+        assert every == sparing_every(n_tasks)
+        assert 2 * n_tasks / (3 * every) <= 0.05 < 2 * n_tasks / (3 * (every - 1))
+    assert [sparing_every(n) for n in (7, 31)] == [94, 414]
+    assert sparing_every(7, cost=100.0) == 1
+    recorder = InterferenceRecorder(NAMES)
+    train(recorder)
+    assert len(recorder.interference().grams) == 1  # the first of 15 steps
 
 
 def test_bad_arguments_are_named() -> None:

@@ -132,8 +132,32 @@ def test_a_network_of_tokens_with_two_inputs_and_dotted_names() -> None:
     perturbed(modulation)
     every = modulation.all_tasks(x, shift)
     torch.testing.assert_close(every[range(4), tasks], modulation(x, shift, tasks=tasks))
-    with pytest.raises(ValueError, match=r"`network` must be an nn.Sequential to be cut at a layer, got Attention"):
+    with pytest.raises(ValueError, match=r"`network` must be an nn.Sequential .* to be cut at a layer, got Attention"):
         modulation.iterate(x)
+
+
+class Doubling(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mul_(2)
+
+
+def test_stored_maps_outlive_a_layer_that_works_in_place() -> None:
+    net = nn.Sequential(nn.Linear(4, 3), nn.Sequential(Doubling(), nn.Linear(3, 2)))
+    modulation, x = perturbed(Modulation(net, 3, ["1.1"], example=torch.zeros(1, 4))), torch.randn(5, 4)
+    with torch.no_grad():
+        torch.testing.assert_close([h for _, h in modulation.iterate(x)], [modulation(x, tasks=t) for t in range(3)])
+
+
+def test_a_sequential_with_a_forward_pass_of_its_own_is_not_cut() -> None:
+    class Skipping(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + super().forward(x)
+
+    modulation = Modulation(Skipping(nn.Linear(3, 3)), 2, ["0"], example=torch.zeros(1, 3))
+    with pytest.raises(
+        ValueError, match=r"nn.Sequential .without a forward pass of its own. to be cut .* got Skipping"
+    ):
+        modulation.iterate(torch.zeros(1, 3))
 
 
 def test_rows_do_not_see_each_others_tasks(modulation: Modulation) -> None:

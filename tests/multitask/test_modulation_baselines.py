@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multitask import ShuffledBatches, TrainingConfig, fit
+from multitask.interference import shared_parameters
 from multitask.modulation import (
     AttributeNetwork,
     FullyShared,
@@ -70,6 +71,20 @@ class TestEveryArm:
     def test_extra_parameters_are_those_beyond_one_network(self, arm: TaskConditioned) -> None:
         one = sum(p.numel() for p in network().parameters())
         assert sum(p.numel() for p in arm.parameters()) == one + arm.extra_parameters
+
+    def test_what_is_shared_is_one_network(self, arm: TaskConditioned, name: str) -> None:
+        """Masks, branches and networks of single tasks are not; of a frozen network nothing is."""
+        shared = sum(p.numel() for p in shared_parameters(arm))
+        one = sum(p.numel() for p in network().parameters())
+        assert shared == (0 if name in ("independent", "only_mask") else one)
+
+    def test_lists_and_batches_without_rows(self, arm: TaskConditioned) -> None:
+        arm.eval()
+        assert torch.equal(arm(photos(), tasks=TASKS.tolist()), arm(photos(), tasks=TASKS))
+        width = arm(photos(), tasks=0).shape[1]
+        assert arm(photos()[:0], tasks=[]).shape == (0, width)
+        with pytest.raises(ValueError, match="`inputs` must begin with a tensor of rows"):
+            arm(tasks=0)
 
     def test_it_trains(self, arm: TaskConditioned) -> None:
         arm.train()
@@ -147,8 +162,13 @@ def test_the_two_starts_of_the_masks() -> None:
         [0, 0, 1, 1, 0, 0, 0],
         [0, 0, 0, 0, 1, 1, 0],
     ]
+    narrow_again = nn.Sequential(nn.Linear(2, 3))
     with pytest.raises(ValueError, match="`start` 'disjoint' needs a channel per task"):
-        conditional_similarity(nn.Sequential(nn.Linear(2, 3)), 4, "0", example=torch.zeros(1, 2), start="disjoint")
+        conditional_similarity(narrow_again, 4, "0", example=torch.zeros(1, 2), start="disjoint")
+    assert not narrow_again[0]._forward_hooks
+    conditional_similarity(narrow_again, 3, "0", example=torch.zeros(1, 2), start="disjoint")  # as if nothing had been
+    with pytest.raises(ValueError, match=r"`layer` must give the embedding .B, C., got output of shape .1, 2, 3. from"):
+        conditional_similarity(nn.Sequential(nn.Linear(2, 3)), 2, "0", example=torch.zeros(1, 2, 2))
     with pytest.raises(ValueError, match="`start` must be 'normal' or 'disjoint', got 'ones'"):
         conditional_similarity(nn.Sequential(nn.Linear(2, 3)), 2, "0", example=torch.zeros(1, 2), start="ones")  # type: ignore[arg-type]
 

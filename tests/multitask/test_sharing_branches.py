@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from multitask.config import TrainingConfig
+from multitask.optimizers import make_optimizer
 from multitask.sharing import Branches, CrossStitch, merge_branches
 
 
@@ -136,6 +138,15 @@ def test_what_does_not_fit_is_refused() -> None:
         branches.regroup([0, 1])
 
 
+@pytest.mark.parametrize("shape", [(5, 2, 6), (5, 1, 6), (5, 3), (5, 3, 5), (6,), (5, 3, 1, 6)])
+def test_another_shape_of_the_input_is_refused(shape: tuple[int, ...]) -> None:
+    branches = Branches(3, 6, hidden=(4,))
+    for labels in ([0, 1, 0], [0, 0]):
+        with pytest.raises(ValueError, match=r"`h` must have shape \(B, 6\) or \(B, 3, 6\), got"):
+            branches(torch.zeros(shape))
+        merge_branches(branches, labels, losses=[0.0] * len(labels))
+
+
 def test_cross_stitch_without_mixing_is_separate_branches() -> None:
     torch.manual_seed(4)
     stitched = CrossStitch(3, 6, hidden=(5, 4))
@@ -172,8 +183,27 @@ def test_cross_stitch_starts_near_its_own_task() -> None:
     assert CrossStitch(1, 4, hidden=(3,)).units[0].weight.tolist() == [[1.0]]
 
 
+def test_what_is_decayed_and_at_which_rate() -> None:
+    """Branches' biases are stacked and biases all the same; mixing matrices have a rate of their own."""
+    stitched = CrossStitch(3, 6, hidden=(4,), rate_factor=5.0)
+    names = {id(p): name for name, p in stitched.named_parameters()}
+    config = TrainingConfig(learning_rate=0.01, weight_decay=0.1)
+    found = {
+        names[id(p)]: (group["lr"], group["weight_decay"])
+        for group in make_optimizer(stitched, config).param_groups
+        for p in group["params"]
+    }
+    assert found == {
+        "layers.0.weight": (0.01, 0.1), "layers.0.bias": (0.01, 0.0), "output_weight": (0.01, 0.1),
+        "output_bias": (0.01, 0.0), "units.0.weight": (0.05, 0.0),
+    }  # fmt: skip
+
+
 def test_cross_stitch_is_never_merged() -> None:
     stitched = CrossStitch(3, 6, hidden=(4,))
     assert sum(p.numel() for p in stitched.parameters()) == sum(a * b for a, b in zip(stitched.parameter_law(), (1, 3)))
     with pytest.raises(ValueError, match="must be `Branches`"):
         stitched.regroup([0, 0, 1])
+    with pytest.raises(ValueError, match="must be `Branches`"):
+        merge_branches(stitched, [0, 0, 1], losses=[0.0] * 3)
+    assert stitched(torch.zeros(2, 6)).shape == (2, 3)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multitask.sharing.figure import groups_figure
+from multitask.sharing import groups_figure
 from multitask.sharing.history import GroupingHistory
 
 
@@ -50,6 +50,15 @@ def test_order_follows_the_joins() -> None:
     axes = groups_figure(past.table()).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "c", "b", "d"]
     assert [text.get_text() for text in axes.texts] == ["locked", "a, c", "b, d"]
+
+
+def test_names_that_differ_in_blanks_stay_apart() -> None:
+    past = GroupingHistory(["a b", "a_b", "c|d"], law=(1, 1))
+    past.add(0, [0, 1, 1], changed=True, locked=False, seconds=0.0)
+    assert past.table()["members"].tolist() == ["a_b | a_b_2 c_d"]
+    assert past.named([0, 1, 1]) == [["a b"], ["a_b", "c|d"]]
+    axes = groups_figure(past.table()).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a_b", "a_b_2", "c_d"]
 
 
 def test_an_empty_history_is_refused() -> None:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from multitask.sharing.distances import distances, mirrored
-from multitask.sharing.grouping import DIRECTIVES, hub_cover, in_order, propose
+from multitask.sharing.grouping import DIRECTIVES, clusters, hdbscan, hub_cover, in_order, propose
 
 
 def pairs(n: int, seed: int = 0, noise: float = 0.1) -> NDArray[np.float64]:
@@ -76,12 +76,89 @@ def test_variance_makes_larger_groups_than_similarity() -> None:
     assert len(set(propose(k, "variance").tolist())) < len(set(propose(k).tolist()))
 
 
+def test_of_hubs_with_as_many_the_nearer_takes_them() -> None:
+    """A chain 0 - 1 - 2 - 3 within the median distance of 1.5: both 1 and 2 reach two, 2 the nearer ones."""
+    d = np.full((4, 4), 2.0) - 2 * np.eye(4)
+    for i, near in enumerate([1.0, 0.5, 0.9]):
+        d[i, i + 1] = d[i + 1, i] = near
+    assert hub_cover(d).tolist() == [-1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("min_groups", [2, 6, 8])
+def test_random_merges_as_many_into_groups_of_the_same_sizes(min_groups: int) -> None:
+    """Also where some clusters may not be merged; a task that is absent stays alone."""
+    k = pairs(10, noise=0.5)
+    k[3] = k[:, 3] = 0
+    similar = np.bincount(propose(k, min_groups=min_groups))
+    for seed in range(20):
+        labels = propose(k, "random", min_groups=min_groups, seed=seed)
+        assert sorted(np.bincount(labels)) == sorted(similar)
+        assert (labels == labels[3]).sum() == 1
+
+
+def test_random_does_not_know_who_is_near() -> None:
+    """One pair may merge, and 5 of the 45 are near ones: in 400 draws 44, with a standard deviation of 6."""
+    k = pairs(10)
+    drawn = [propose(k, "random", min_groups=9, seed=(0, epoch)) for epoch in range(400)]
+    assert 20 <= sum(any(labels[i] == labels[i + 5] for i in range(5)) for labels in drawn) <= 70
+
+
+def test_random_draws_anew_for_each_seed_and_epoch() -> None:
+    drawn = {
+        tuple(propose(pairs(20), "random", seed=(seed, epoch)).tolist()) for seed in range(3) for epoch in range(3)
+    }
+    assert len(drawn) == 9
+
+
 def test_random_keeps_the_sizes_and_its_seed() -> None:
     k = pairs(10)
     drawn = [propose(k, "random", seed=seed).tolist() for seed in range(5)]
     assert all(sorted(np.bincount(labels)) == [2] * 5 for labels in drawn)
     assert len({tuple(labels) for labels in drawn}) > 1
     assert propose(k, "random", seed=3).tolist() == drawn[3]
+
+
+def unrelated(n: int, seed: int) -> NDArray[np.float64]:
+    """Rows of positive numbers, as the norms of gradients are, drawn independently."""
+    return np.abs(np.random.default_rng(seed).normal(size=(n, 400)))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("n", [3, 4, 5, 6, 8, 10])
+def test_a_lone_pair_is_found(n: int, noise: float) -> None:
+    for seed in range(20):
+        rows = unrelated(n, seed)
+        rows[1] = rows[0] * (1 + noise * np.random.default_rng(seed + 1).normal(size=400))
+        labels = propose(rows @ rows.T)
+        assert labels[0] == labels[1]
+        if n == 3:
+            assert labels.tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize(("n", "most"), [(3, 0), (4, 6), (6, 16)])
+def test_unrelated_tasks_are_merged_no_more_often_than_by_hdbscan(n: int, most: int) -> None:
+    similarities = [rows @ rows.T for rows in (unrelated(n, seed) for seed in range(20))]
+    merged = sum(len(set(propose(k).tolist())) < n for k in similarities)
+    assert merged == sum(bool((hdbscan(distances(k)) >= 0).any()) for k in similarities) <= most
+
+
+def test_what_is_unlike_all_others_does_not_make_them_alike() -> None:
+    d = np.array([[0, 1.4, 1.4, 1.4], [1.4, 0, 0.5, 0.4], [1.4, 0.5, 0, 0.5], [1.4, 0.4, 0.5, 0]])
+    assert clusters(d).tolist() == [-1] * 4
+    assert clusters(d[:3, :3]).tolist() == [-1] * 3  # nor do two of three
+
+
+def test_of_a_cluster_of_all_the_nearest_are_merged() -> None:
+    """Everybody is within the median of 0, at rising distances: the farthest are left out."""
+    angles = np.array([0.0, 0.4, 0.42, 0.44, 0.5])
+    rows = np.column_stack([np.cos(angles), np.diag(np.sin(angles))])
+    k = rows @ rows.T
+    assert hub_cover(distances(k)).tolist() == [0] * 5
+    assert propose(k, "variance", min_groups=1).tolist() == [0] * 5
+    assert propose(k, "variance").tolist() == [0, 0, 0, 0, 1]
+    assert propose(k, "variance", min_groups=3).tolist() == [0, 0, 0, 1, 2]
+    assert propose(k, "variance", min_groups=4).tolist() == [0, 0, 1, 2, 3]
+    assert propose(k, "variance", min_groups=9).tolist() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("directive", DIRECTIVES)

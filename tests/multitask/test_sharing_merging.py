@@ -111,3 +111,8 @@ def test_what_does_not_fit_is_refused() -> None:
         merge_branches(branches, [0, 0, 1], [0.0] * 3, "sum")
     with pytest.raises(ValueError, match="must have 3 entries, got 2 and 3"):
         merge_branches(branches, [0, 1], [0.0] * 3)
+    for labels in ([1, 0, 0], [0, 2, 0], [0, 0, -1]):
+        with pytest.raises(ValueError, match="must number the groups by their first task"):
+            merge_branches(branches, labels, [0.0] * 3)
+        assert branches(torch.zeros(2, 4)).shape == (2, 3)  # nothing has been changed
+        assert branches.n_groups == len(branches.layers[0].weight) == 3

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from multitask.sharing import Branches, Capture, merge_branches
+from multitask.sharing import SIGNALS, Branches, Capture, merge_branches
 from multitask.sharing.signals import gradient_cores, response_rows, tt_input_similarity, weight_gradient
 
 
@@ -22,7 +22,10 @@ def test_response_is_the_norm_of_each_rows_gradient() -> None:
     dz = randn(3, 7, 5)
     norms = [[dz[g, n].norm().item() for n in range(7)] for g in range(3)]
     torch.testing.assert_close(response_rows(dz), torch.tensor(norms, dtype=torch.float64))
-    assert response_rows(dz.bfloat16()).dtype == torch.float64
+    coarse = dz.bfloat16()
+    found = response_rows(coarse)
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, coarse.double().norm(dim=-1), rtol=1e-6, atol=0)  # bf16 would be off by 4e-3
 
 
 def test_response_does_not_depend_on_the_units() -> None:
@@ -132,6 +135,36 @@ def test_only_the_steps_gradient_counts() -> None:
     assert torch.equal(*totals)
 
 
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_many_steps_of_unlike_size(signal: str) -> None:
+    """The sum over 37 steps is that of each alone."""
+    torch.manual_seed(0)
+    branches, alone = Branches(3, 6, hidden=(5,)), []
+    whole = Capture(branches, signal)
+    for rows in [8] * 36 + [5]:
+        h, single = torch.randn(rows, 6), Capture(branches, signal)
+        with whole.step(), single.step():
+            loss = branches(h).square().mean(0).sum()
+        loss.backward()
+        alone.append(single.total())
+    torch.testing.assert_close(whole.total(), torch.stack(alone).sum(0))
+
+
+@pytest.mark.parametrize("signal", ["response", "tt_input", "gradient"])
+def test_several_forward_passes_in_a_step_add_up(signal: str) -> None:
+    torch.manual_seed(0)
+    branches, batches = Branches(3, 6, hidden=(5,)), (randn(9, 6), randn(4, 6, seed=1))
+
+    def total(*rows: Tensor) -> Tensor:
+        capture = Capture(branches, signal)
+        with capture.step():
+            loss = torch.stack([branches(h).square().sum() for h in rows]).sum()
+        loss.backward()
+        return capture.total()
+
+    torch.testing.assert_close(total(*batches), total(batches[0]) + total(batches[1]))
+
+
 def test_every_so_many_steps() -> None:
     branches, h = Branches(2, 6, hidden=(5,)), randn(9, 6)
 
@@ -153,7 +186,7 @@ def test_nothing_is_left_behind() -> None:
         branches(torch.randn(2, 6))
     with pytest.raises(RuntimeError, match="stop"), capture.step():
         raise RuntimeError("stop")
-    assert not branches.tap._forward_hooks
+    assert not branches.listeners
     assert torch.equal(capture.total(), torch.zeros(2, 2, dtype=torch.float64))
 
 

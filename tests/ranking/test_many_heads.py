@@ -15,13 +15,17 @@ from pydantic import ValidationError
 
 from features import InputError
 from features.artifact import sha256
+from multitask.base_losses import watch_relative
+from multitask.modulation import ModulatedBottom
 from multitask.progress import Event
-from multitask.sharing import Branches
+from multitask.sharing import Branches, SelectiveSharing
 from multitask.sharing.grouping import in_order
-from ranking import NetworkConfig, Prepared, Ranker, RankerConfig, fit_prepared
+from multitask.towers import StackedTowers
+from ranking import NetworkConfig, Prepared, Ranker, RankerConfig, fit_prepared, network_fitting
 from ranking.artifact import FORMAT
-from ranking.network_fitting import build_network
+from ranking.network_fitting import build_network, fit_network
 from ranking.scorer import NetworkScorer
+from ranking.training_rows import TrainingRows
 
 SIZES = {"embedding_dim": 4, "hidden": (16, 8), "tower_hidden": 6, "dropout": 0.1}
 CHOICES: dict[str, dict[str, Any]] = {
@@ -99,6 +103,8 @@ def test_what_is_loaded_scores_bit_for_bit_alike(
     loaded = Ranker.load(saved.save(tmp_path / "model"))
     pd.testing.assert_frame_equal(loaded.predict(rows), saved.predict(rows), check_exact=True)
     assert loaded.config == saved.config
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert ("by masks of its own" in card) == saved.config.network.modulation
 
 
 def test_heads_come_to_share(sharing: tuple[Ranker, list[str]], tmp_path: Path) -> None:
@@ -117,6 +123,7 @@ def test_heads_come_to_share(sharing: tuple[Ranker, list[str]], tmp_path: Path) 
     model = ranker.save(tmp_path / "model")
     assert any(together in line for line in lines), lines
     assert together in (model / "README.md").read_text()
+    assert "`any`: the head of any engagement at all" in (model / "README.md").read_text()
     assert json.loads((model / "config.json").read_text())["group_of"] == branches.group_of.tolist()
 
 
@@ -198,9 +205,60 @@ def test_a_killed_fit_goes_on_to_the_same_bits(
     assert ours == theirs
 
 
-def test_one_head_or_two_are_not_clustered(prepared: Prepared, small: RankerConfig) -> None:
-    """The single head of eq. 1 has nobody to share with."""
-    config = configured(small, 3, sharing="similarity").model_copy(update={"objective": "importance"})
-    record = fit_prepared(prepared, config).info["history"]["sharing"]
-    assert record["groups"] == [["score"]]
-    assert all(epoch["locked"] for epoch in record["epochs"])
+def test_the_observer_is_what_the_settings_say_and_sees_relative_losses(
+    prepared: Prepared, small: RankerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, bases = list[SelectiveSharing](), list[torch.Tensor]()
+
+    def noted(*arguments: Any, **settings: Any) -> SelectiveSharing:
+        made.append(SelectiveSharing(*arguments, **settings))
+        return made[-1]
+
+    def watched(watch: Any, losses: Any, base: torch.Tensor) -> Any:
+        bases.append(base)
+        assert watch.__self__ is made[0]
+        return watch_relative(watch, losses, base)
+
+    monkeypatch.setattr(network_fitting, "SelectiveSharing", noted)
+    monkeypatch.setattr(network_fitting, "watch_relative", watched)
+    config = configured(small, 1, sharing="variance")
+    training = config.training.model_copy(update={"seed": 7})
+    ranker = fit_prepared(prepared, config.model_copy(update={"training": training}))
+    assert ranker.tree is not None
+    assert [(own.directive, own.seed, own.task_names) for own in made] == [("variance", 7, list(ranker.tree.nodes))]
+    assert [len(base) for base in bases] == [len(ranker.tree.nodes)]
+    assert float(bases[0].min()) < 0.6 * float(bases[0].max())  # rare heads and common ones
+
+
+def test_what_one_output_or_trees_do_not_read_is_said(prepared: Prepared, small: RankerConfig, tmp_path: Path) -> None:
+    """The single head of eq. 1 has nobody to share with; the network has neither masks nor branches."""
+    both = configured(small, 1, sharing="similarity", modulation=True)
+    for update, what in (
+        ({"objective": "importance"}, "the single score of importance"),
+        ({"model": "lightgbm"}, "lightgbm"),
+    ):
+        lines: list[str] = []
+        ranker = fit_prepared(prepared, both.model_copy(update=update), log=lines.append)
+        assert f"not read by {what}: network.modulation, network.sharing" in lines
+        assert "sharing" not in ranker.info["history"]
+        card = (ranker.save(tmp_path / what) / "README.md").read_text()
+        assert "masks of its own" not in card
+        assert "Hidden layers" not in card
+        if what != "lightgbm":
+            network = Ranker.load(tmp_path / what).scorer.network
+            assert isinstance(network.towers, StackedTowers)
+            assert not isinstance(network.trunk, ModulatedBottom)
+    lines = []
+    fit_prepared(prepared, both, log=lines.append)
+    assert not any("not read" in line for line in lines)
+
+
+def test_two_heads_are_not_clustered(prepared: Prepared, small: RankerConfig) -> None:
+    log, columns = prepared.train, torch.tensor([0, 1])
+    rows = TrainingRows(log.inputs, log.labels[:, columns].float(), None)
+    config = configured(small, 2, sharing="similarity")
+    held_out, loss = prepared.held_out.inputs, lambda z: float(np.square(z).mean())
+    settings: dict[str, Any] = {"checkpoint": None, "progress": False, "device": "cpu"}
+    _, history = fit_network(prepared.encoders, rows, ("click", "save"), config, held_out, loss, **settings)
+    assert history["sharing"]["groups"] == [["click"], ["save"]]
+    assert [epoch["locked"] for epoch in history["sharing"]["epochs"]] == [True, True]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from features.artifact import sha256
 from features.errors import InputError
 from features.gallery.backbones import Backbone, Train, make_backbone
 from features.gallery.building import make_network
@@ -28,8 +25,6 @@ from features.gallery.small_network import small_network
 from features.gallery.source import DecodedPhotos
 from features.gallery.torchvision_operators import declare_missing_operators
 from multitask import Task
-from multitask.progress import Event
-from multitask.sharing import Branches
 
 TASKS = (Task("pool"), Task("city", "multiclass", n_classes=5), Task("price", "regression"))
 
@@ -131,10 +126,10 @@ def test_a_tasks_vector_is_the_network_with_its_masks_written_out(train: Train) 
             expected = plain.embed_features(backbone.last(maps), packed.offsets) * network.vector_masks.weight[t]
             torch.testing.assert_close(found[:, t], expected)
             torch.testing.assert_close(network.of_task(t).embed(packed), expected)
-            assert torch.equal(network.predict_tasks(found)[:, [0, 1, 6]][:, 0], network(packed)[:, 0])
+            assert torch.equal(network.predict(found), network(packed))
         some = torch.tensor([0, 2])
         torch.testing.assert_close(network.embed_tasks(packed, some), found[:, some])
-        outputs = network.predict_tasks(found[:, some], some)
+        outputs = network.outputs(packed, some)
         torch.testing.assert_close(outputs[:, [0, 6]], network(packed)[:, [0, 6]])
         stored = backbone.prefix(packed.pixels)
         torch.testing.assert_close(network.embed_stored(stored, packed.offsets), network.embed(packed))
@@ -255,87 +250,3 @@ def test_stored_outputs_of_the_frozen_part_train_the_same(
         encoder = GalleryEncoder.fit(tiny, config, photos=tiny_photos, progress=False, device="cpu")
         losses.append([epoch.train_loss for epoch in encoder.history.epochs])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
-
-
-@pytest.fixture(scope="module")
-def sharing_config(tiny_config: EncoderConfig) -> EncoderConfig:
-    training = tiny_config.training.model_dump() | {"epochs": 4, "patience": 4, "learning_rate": 3e-4}
-    return changed(tiny_config, sharing="variance", training=training)
-
-
-@pytest.fixture(scope="module")
-def sharing(
-    tiny: GalleryData, tiny_photos: DecodedPhotos, sharing_config: EncoderConfig
-) -> tuple[GalleryEncoder, list[str]]:
-    lines: list[str] = []
-    fitted = GalleryEncoder.fit(
-        tiny, sharing_config, photos=tiny_photos, progress=False, device="cpu", log=lines.append
-    )
-    return fitted, lines
-
-
-def test_heads_come_to_share_and_are_read_as_they_were_written(
-    sharing: tuple[GalleryEncoder, list[str]], tiny: GalleryData, tiny_photos: DecodedPhotos, tmp_path: Path
-) -> None:
-    encoder, lines = sharing
-    heads, record = encoder.network.heads, encoder.report["sharing"]
-    assert isinstance(heads, Branches)
-    assert heads.n_groups < heads.n_tasks == 4
-    assert sorted(name for group in record["groups"] for name in group) == sorted(encoder.tasks.names)
-    assert any(line.startswith("hidden layers of the heads: ") and " with " in line for line in lines)
-    loaded = GalleryEncoder.load(encoder.save(tmp_path / "encoder"))
-    assert loaded.network.heads.group_of.tolist() == heads.group_of.tolist()  # type: ignore[union-attr]
-    assert loaded.report == encoder.report
-    ours, theirs = (e.outputs(tiny, photos=tiny_photos, device="cpu")[1] for e in (loaded, encoder))
-    assert torch.equal(ours, theirs)
-
-
-def test_other_groups_than_the_weights_are_refused(sharing: tuple[GalleryEncoder, list[str]], tmp_path: Path) -> None:
-    for group_of, message in (([0, 1, 2, 3], "must be"), ([1, 0, 0, 0], "must number the groups"), (7, "TypeError")):
-        folder = sharing[0].save(tmp_path / "encoder")
-        state, manifest = (json.loads((folder / name).read_text()) for name in ("config.json", "manifest.json"))
-        (folder / "config.json").write_text(json.dumps(state | {"group_of": group_of}))
-        manifest["sha256"]["config.json"] = sha256(folder / "config.json")
-        (folder / "manifest.json").write_text(json.dumps(manifest))
-        with pytest.raises(InputError, match=message):
-            GalleryEncoder.load(folder)
-
-
-@pytest.mark.parametrize("name", ["modulation", "sharing"])
-def test_a_killed_fit_goes_on_to_the_same_bits(
-    name: str,
-    sharing: tuple[GalleryEncoder, list[str]],
-    sharing_config: EncoderConfig,
-    tiny: GalleryData,
-    tiny_photos: DecodedPhotos,
-    tmp_path: Path,
-) -> None:
-    config = sharing_config
-    if name == "modulation":
-        config = changed(sharing_config, sharing="none", modulation=True, modulation_tasks=2)
-    whole = (
-        sharing[0]
-        if name == "sharing"
-        else GalleryEncoder.fit(tiny, config, photos=tiny_photos, progress=False, device="cpu")
-    )
-
-    def kill(event: Event) -> None:
-        if event.epoch == 3:
-            raise RuntimeError("killed")
-
-    with pytest.raises(RuntimeError, match="killed"):
-        GalleryEncoder.fit(tiny, config, photos=tiny_photos, checkpoint=tmp_path, progress=kill, device="cpu")
-    resumed = GalleryEncoder.fit(tiny, config, photos=tiny_photos, checkpoint=tmp_path, progress=False, device="cpu")
-    ours, theirs = resumed.network.state_dict(), whole.network.state_dict()
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[key], tensor) for key, tensor in theirs.items())
-    assert resumed.fingerprint == whole.fingerprint
-
-
-def test_an_encoder_without_either_has_the_fingerprint_it_always_had(
-    tiny: GalleryData, tiny_photos: DecodedPhotos, sharing_config: EncoderConfig
-) -> None:
-    """What is added to the configuration is no part of it, so that vectors of earlier versions still fit."""
-    plain = GalleryEncoder.untrained(tiny, changed(sharing_config, sharing="none"), photos=tiny_photos, device="cpu")
-    other = replace(plain, config=sharing_config)
-    assert plain.fingerprint == other.fingerprint

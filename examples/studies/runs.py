@@ -17,8 +17,8 @@ Results = dict[tuple[str, int], Result]  # by arm and seed
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[bool]:
-    """Whether this process may do the work behind the file `path`.
+def claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Whether this process may do the work behind the file `path`; with `wait` it may, once no other does it.
 
     The lock belongs to the process and ends with it, however it ends: a killed run never blocks the next one.
     """
@@ -26,7 +26,7 @@ def claimed(path: Path) -> Iterator[bool]:
 
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             yield False
             return

@@ -1,0 +1,1 @@
+"""What several studies share: runs that processes divide among themselves, and tables over seeds."""
