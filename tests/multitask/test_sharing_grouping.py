@@ -149,15 +149,15 @@ def test_what_is_unlike_all_others_does_not_make_them_alike() -> None:
 
 
 def test_of_a_cluster_of_all_the_nearest_are_merged() -> None:
-    """Everybody is within the median of 0, at rising distances: the farthest are left out."""
-    angles = np.array([0.0, 0.4, 0.42, 0.44, 0.5])
+    """Everybody is within the median of 1, at distances that rise with the angles: the farthest are left out."""
+    angles = np.array([0.5, 0.0, 0.44, 0.4, 0.42])
     rows = np.column_stack([np.cos(angles), np.diag(np.sin(angles))])
     k = rows @ rows.T
     assert hub_cover(distances(k)).tolist() == [0] * 5
     assert propose(k, "variance", min_groups=1).tolist() == [0] * 5
-    assert propose(k, "variance").tolist() == [0, 0, 0, 0, 1]
-    assert propose(k, "variance", min_groups=3).tolist() == [0, 0, 0, 1, 2]
-    assert propose(k, "variance", min_groups=4).tolist() == [0, 0, 1, 2, 3]
+    assert propose(k, "variance").tolist() == [0, 1, 1, 1, 1]
+    assert propose(k, "variance", min_groups=3).tolist() == [0, 1, 2, 1, 1]
+    assert propose(k, "variance", min_groups=4).tolist() == [0, 1, 2, 1, 3]
     assert propose(k, "variance", min_groups=9).tolist() == [0, 1, 2, 3, 4]
 
 
