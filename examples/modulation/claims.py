@@ -1,22 +1,11 @@
-"""What the studies are to show, and whether it holds."""
+"""What the studies of modulation are to show."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from examples.studies.claims import Claim
 from examples.studies.seeds import differences, percent
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One sentence about the mean over the seeds."""
-
-    words: str
-    holds: bool
-
-    def __str__(self) -> str:
-        return f"- {'holds' if self.holds else 'FAILS'}: {self.words}"
 
 
 def ahead(name: str, values: Sequence[float], other: str, baseline: Sequence[float], points: float) -> Claim:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from examples.modulation import paper
-from examples.modulation.claims import Claim, above, ahead
+from examples.modulation.claims import above, ahead
 from examples.modulation.many_tasks import IMAGES, NAMES, attribute_runs
 from examples.modulation.runs import Unit, units
 from examples.modulation.study import completed, conclude, sizes_of
@@ -18,6 +18,7 @@ from examples.modulation.tables import (
     per_task_table,
     task_accuracies,
 )
+from examples.studies.claims import Claim
 from multitask.interference import compliance_figure
 
 ARMS = ("shared", "independent", "csn", "block5", "modulation", "block3", "block2", "projection")

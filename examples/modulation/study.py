@@ -11,9 +11,9 @@ from typing import Any
 
 from evaluation.metrics_json import jsonable, write_metrics_json, write_whole
 from examples.modulation.arms import NetworkSizes
-from examples.modulation.claims import Claim
 from examples.modulation.runs import Runs, Sizes, Unit
 from examples.modulation.tables import plain
+from examples.studies.claims import Claim
 from examples.studies.runs import Results
 
 # A quarter of the paper's channels and a tenth of its pixels: a run is a minute or two of one core.

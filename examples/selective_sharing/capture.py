@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from evaluation.metrics_json import jsonable, write_metrics_json, write_whole
+from examples.studies.claims import Claim
 from multitask.arrays import ShuffledBatches
 from multitask.observers import Observer
 from multitask.resume import TrainingState
@@ -19,7 +20,6 @@ from multitask.task_losses import combined
 from multitask.training import fit
 
 from .arms import binary_losses
-from .claims import Claim
 from .data import Images
 from .networks import ARCHITECTURES, TaskNetwork, mnist_trunk
 from .report import markdown
@@ -162,12 +162,12 @@ def claims(costs: dict[str, tuple[float, float, float, float]], clustering: dict
     return [
         Claim(
             f"listening to the response costs less than {MOST_COST:.0f} % of the training time",
-            "" if cost is None else f"{cost[1]:.2f} %",
             None if cost is None else cost[1] < MOST_COST,
+            "" if cost is None else f"{cost[1]:.2f} %",
         ),
         Claim(
             f"clustering 50 tasks takes less than {MOST_MILLISECONDS:.0f} ms",
-            f"{clustering[50]:.1f} ms",
             clustering[50] < MOST_MILLISECONDS,
+            f"{clustering[50]:.1f} ms",
         ),
     ]

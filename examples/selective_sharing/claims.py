@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from examples.studies.claims import Claim
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,19 +16,6 @@ FEWER = 30.0  # %, parameters that merging must take away
 BEHIND_UNMERGED, ABOVE_ONE_BRANCH = 0.5, 0.5  # points of top-1
 LOCKED_BY = 8  # epochs done
 TOGETHER = {"mnist": ("4", "9")}  # digits that are written alike
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One sentence with what was found; `holds` is None where the runs that it is about do not exist yet."""
-
-    words: str
-    found: str
-    holds: bool | None
-
-    def __str__(self) -> str:
-        verdict = {True: "holds", False: "does not hold", None: "not run yet"}[self.holds]
-        return f"- {verdict}: {self.words}" + (f" ({self.found})" if self.found else "")
 
 
 def claims(name: str, runs: pd.DataFrame) -> list[Claim]:
@@ -69,7 +57,7 @@ def claims(name: str, runs: pd.DataFrame) -> list[Claim]:
 
 
 def _claim(words: str, found: Sequence[str], holds: bool) -> Claim:
-    return Claim(words, ", ".join(found), holds if found else None)
+    return Claim(words, holds if found else None, ", ".join(found))
 
 
 def _ahead(runs: pd.DataFrame, baseline: str, points: float) -> Claim:
@@ -78,9 +66,9 @@ def _ahead(runs: pd.DataFrame, baseline: str, points: float) -> Claim:
     asked = f"at least {points} points above" if points > 0 else f"at most {-points} points below"
     words = f"similarity's mean top-1 {asked} {'a branch per task' if baseline == 'unmerged' else 'one branch'}"
     if not {"similarity", baseline} <= set(top1):
-        return Claim(words, "", None)
+        return Claim(words, None)
     differences = (top1["similarity"] - top1[baseline]).dropna()
     if len(differences) == 0:
-        return Claim(words, "", None)
+        return Claim(words, None)
     mean = float(differences.mean())
-    return Claim(words, f"{mean:+.2f}", mean >= points)
+    return Claim(words, mean >= points, f"{mean:+.2f}")

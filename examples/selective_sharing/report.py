@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evaluation.metrics_json import jsonable, write_metrics_json, write_whole
+from examples.studies.claims import Claim
 from examples.studies.runs import Results
 
 from .arms import ARMS, TITLES
-from .claims import Claim, claims
+from .claims import claims
 from .paper import PAPER, REMARKS
 from .summary import BASELINES, arm_table, epoch_seconds, run_table
 

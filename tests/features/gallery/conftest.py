@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from features.gallery.config import EncoderConfig
 from features.gallery.data import GalleryData
@@ -110,3 +112,12 @@ def tiny_config() -> EncoderConfig:
         validation=0.2,
         training=TrainingConfig(epochs=2, learning_rate=3e-3, ema_decay=0.0, precision="float32"),
     )
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: where bits are compared, and where many small steps would wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
